@@ -1,0 +1,1 @@
+"""Losses from boxes alone within one frame: projection and pairwise."""

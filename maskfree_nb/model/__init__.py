@@ -1,0 +1,1 @@
+"""A compact Video Mask2Former."""

@@ -1,0 +1,1 @@
+"""The Temporal KNN-patch Loss: candidates, matching, consistency, tube; `TKLoss` over them."""

@@ -1,0 +1,30 @@
+"""Fixtures shared by all tests: where the golden numbers and the real clips are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+def oracle_folder() -> Path:
+    """The folder of golden numbers: MASKFREE_ORACLE, or the subset kept in the repository."""
+    return Path(os.environ.get("MASKFREE_ORACLE", DATA / "oracle"))
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Path:
+    """The folder of golden numbers."""
+    return oracle_folder()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real clips; skips where it is missing."""
+    folder = os.environ.get("MASKFREE_REAL_DATA")
+    if not folder:
+        pytest.skip("MASKFREE_REAL_DATA does not name the folder of the real clips")
+    if not Path(folder).is_dir():
+        pytest.skip(f"MASKFREE_REAL_DATA={folder} is not a folder")
+    return Path(folder)
