@@ -1,0 +1,237 @@
+"""Step 2 of the TK-Loss: of the candidates, the K nearest patches that are near enough."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from maskfree_nb import backend as backends
+from maskfree_nb.errors import InputError
+from maskfree_nb.tkloss.candidates import Offsets
+
+NONE = 255  # in `index`: no match in this place
+NO_KEY = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The matches of every pixel of every frame pair, found once per clip and shared by all instances and layers.
+
+    Pair (a, b), pixel (y, x) of frame b: candidate s is pixel (y + dy, x + dx) of frame a, (dy, dx) = offsets[s].
+
+    Attributes:
+        bits: int32 [B, P, ceil(S/32), h, w]; bit s % 32 of word s // 32 is set where candidate s is a match.
+        offsets: the S candidates, a tuple of (dy, dx).
+        frame_pairs: the P pairs (source a, centre b).
+        index: uint8 [B, P, K, h, w], the matches' numbers, most similar first, 255 = none; or None.
+        distance: float32 [B, P, K, h, w], their patch distances, inf = none; or None.
+
+    >>> from maskfree_nb.tkloss import disk_offsets, match_patches
+    >>> lab = torch.zeros(1, 2, 3, 4, 4)
+    >>> lab[0, 0, 0, 1, 1] = lab[0, 1, 0, 2, 2] = 90.0  # one bright pixel, moved by one
+    >>> matches = match_patches(lab, [(0, 1)], disk_offsets(2), k=1, return_index=True)
+    >>> matches.neighbours(pair=0, y=2, x=2)
+    [(1, 1, 0.0)]
+    """
+
+    bits: Tensor
+    offsets: Offsets
+    frame_pairs: tuple[tuple[int, int], ...]
+    index: Tensor | None = None
+    distance: Tensor | None = None
+
+    def keep(self) -> Tensor:
+        """Return bool [B, P, S, h, w]: is candidate s a match?"""
+        return unpack_bits(self.bits, len(self.offsets), dim=2)
+
+    def count(self) -> Tensor:
+        """Return int64 [B, P, h, w]: the number of matches of every pixel, 0..K."""
+        return self.keep().sum(dim=2)
+
+    def neighbours(self, pair: int, y: int, x: int, clip: int = 0) -> list[tuple[int, int, float | None]]:
+        """Return (y', x', distance) of the matched pixels of frame a, most similar first.
+
+        Without `index` the distance is None and the order that of the offsets. A match that lies outside the
+        frame (border "zero") is no pixel and is left out.
+        """
+        if self.index is None or self.distance is None:
+            kept = unpack_bits(self.bits[clip, pair, :, y, x], len(self.offsets), dim=0)
+            found = [(s, None) for s in kept.nonzero()[:, 0].tolist()]
+        else:
+            numbers = self.index[clip, pair, :, y, x].tolist()
+            distances = self.distance[clip, pair, :, y, x].tolist()
+            found = [(s, d) for s, d in zip(numbers, distances, strict=True) if s != NONE]
+        height, width = self.bits.shape[-2:]
+        places = [(y + self.offsets[s][0], x + self.offsets[s][1], d) for s, d in found]
+        return [(v, u, d) for v, u, d in places if 0 <= v < height and 0 <= u < width]
+
+
+def match_patches(
+    lab: Tensor,
+    frame_pairs: list[tuple[int, int]],
+    offsets: Offsets,
+    *,
+    k: int = 5,
+    threshold: float = 0.05,
+    patch_size: int = 3,
+    border: str = "clean",
+    return_index: bool = False,
+    backend: str = "auto",
+) -> Matches:
+    """Match every pixel with at most K patches of the other frame of each pair.
+
+    S_p = top-K of the candidates by patch distance, of those the ones with exp(-d/2) >= D
+    (Algorithm 1, line 11, of MaskFreeVIS, CVPR 2023). See `knn_match` for the distance d and the border rules.
+
+    Args:
+        lab: float32 [B, T, 3, h, w] or [T, 3, h, w], from `rgb_to_lab`.
+        frame_pairs: (source a, centre b) pairs, from `frame_pairs`.
+        offsets: candidates, from `disk_offsets` or `grid_offsets`.
+        k: K, the most matches a pixel may have.
+        threshold: D in 0..1, the least similarity exp(-d/2); 0.05 means d <= 5.99. 0 keeps all K.
+        patch_size: 1, 3, 5, ...: the side of a patch in pixels.
+        border: "clean" or "zero".
+        return_index: also keep the matches in order, with their distances (for pictures).
+        backend: "auto", "torch" or "triton".
+
+    Raises:
+        InputError: an option outside its range; it names the option.
+
+    >>> from maskfree_nb.tkloss import disk_offsets
+    >>> matches = match_patches(torch.rand(3, 3, 8, 8), [(0, 1), (1, 2), (2, 0)], disk_offsets(2))
+    >>> matches.bits.shape
+    torch.Size([1, 3, 1, 8, 8])
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError(f"threshold is {threshold!r}, expected a similarity in 0..1")
+    lab = lab.unsqueeze(0) if lab.ndim == 4 else lab
+    op = backends.kernels().knn_match if backends.resolve(backend, lab) == "triton" else knn_match
+    bits, index, distance = op(
+        lab,
+        frame_pairs,
+        offsets,
+        k=k,
+        max_distance=-2 * math.log(threshold) if threshold > 0 else math.inf,
+        patch_size=patch_size,
+        border=border,
+        return_index=return_index,
+    )
+    return Matches(bits, tuple(offsets), tuple(frame_pairs), index, distance)
+
+
+@torch.no_grad()
+def knn_match(
+    lab: Tensor,
+    frame_pairs: list[tuple[int, int]],
+    offsets: Offsets,
+    *,
+    k: int,
+    max_distance: float,
+    patch_size: int = 3,
+    border: str = "clean",
+    return_index: bool = False,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Find the K nearest candidate patches within `max_distance`: the plain torch definition.
+
+    d(p, q)² = Σ over the patch and the 3 channels of (Lab_b(p + i) - Lab_a(q + i))²: for one offset q - p this is a
+    box sum of the squared difference of two shifted frames, so no patch is ever copied. Patch pixels outside the
+    frame are Lab (0, 0, 0). Equal distances: the lower offset index is the nearer one.
+
+    Args:
+        lab: float32 [B, T, 3, h, w].
+        frame_pairs, offsets, k, patch_size, return_index: as in `match_patches`.
+        max_distance: the largest d of a match, -2 ln D.
+        border: "clean": a candidate centre outside the frame does not exist. "zero": it is a patch of all zeros that
+            may take one of the K places, as in the published code.
+
+    Returns:
+        bits int32 [B, P, ceil(S/32), h, w], and index uint8, distance float32 [B, P, K, h, w] if `return_index`,
+        else None, None. Layout as in `Matches`.
+    """
+    _check_options(lab, frame_pairs, offsets, k, patch_size, border, return_index)
+    sources, centres = zip(*frame_pairs, strict=True)
+    height, width = lab.shape[-2:]
+    half = patch_size // 2
+    reach = max(max(abs(dy), abs(dx)) for dy, dx in offsets)
+    source = F.pad(lab, [half + reach] * 4)[:, sources]  # [B, P, 3, h + 2(half+reach), w + ...]
+    centre = F.pad(lab, [half] * 4)[:, centres]  # [B, P, 3, h + 2 half, w + 2 half]
+    zero_patch = _box_sum(centre.square().sum(2), patch_size) if border == "zero" else None
+
+    shape = (len(lab), len(frame_pairs), height, width)
+    nearest = [torch.full(shape, NO_KEY, device=lab.device) for _ in range(k)]  # most similar first
+    for s, (dy, dx) in enumerate(offsets):
+        top, left = reach + dy, reach + dx
+        shifted = source[..., top : top + height + 2 * half, left : left + width + 2 * half]
+        squared = _box_sum((centre - shifted).square_().sum(2), patch_size)  # [B, P, h, w]
+        outside = _outside(dy, dx, height, width, lab.device)
+        if border == "zero":
+            squared = torch.where(outside, zero_patch, squared)
+            rejected = squared > max_distance**2
+        else:
+            rejected = outside | (squared > max_distance**2)
+        # a float >= 0 orders like its bit pattern: one integer orders by distance, then by offset index
+        key = (squared.view(torch.int32).long() << 16) + s
+        key = key.masked_fill_(rejected, NO_KEY)
+        for place in range(k):
+            nearest[place], key = torch.minimum(nearest[place], key), torch.maximum(nearest[place], key)
+
+    keys = torch.stack(nearest, dim=2)  # [B, P, K, h, w]
+    matched = keys != NO_KEY
+    number = keys & 0xFFFF
+    bits = _pack(number, matched, len(offsets))
+    if not return_index:
+        return bits, None, None
+    index = number.masked_fill(~matched, NONE).to(torch.uint8)
+    distance = (keys >> 16).int().view(torch.float32).sqrt().masked_fill(~matched, math.inf)
+    return bits, index, distance
+
+
+def unpack_bits(bits: Tensor, count: int, dim: int) -> Tensor:
+    """Turn words of 32 bits along `dim` into `count` booleans along `dim`."""
+    words = bits.unsqueeze(dim + 1)  # [..., words, 1, ...]
+    place = torch.arange(32, dtype=torch.int32, device=bits.device)
+    place = place.view([32 if d == dim + 1 else 1 for d in range(words.ndim)])
+    return ((words >> place) & 1).flatten(dim, dim + 1).narrow(dim, 0, count).bool()
+
+
+def _pack(number: Tensor, matched: Tensor, count: int) -> Tensor:
+    """Set bit `number` for every match among the K places."""
+    bit = torch.where(matched, 1 << (number & 31), 0)  # [B, P, K, h, w]
+    words = [(bit * (number >> 5 == word)).sum(dim=2) for word in range((count + 31) // 32)]
+    return torch.stack(words, dim=2).to(torch.int32)  # [B, P, ceil(S/32), h, w]
+
+
+def _box_sum(squared: Tensor, size: int) -> Tensor:
+    """Sum over every size x size window: [..., h + size - 1, w + size - 1] -> [..., h, w]."""
+    rows, columns = squared.shape[-2] - size + 1, squared.shape[-1] - size + 1
+    summed = sum(squared[..., i : i + rows, :] for i in range(size))
+    return sum(summed[..., i : i + columns] for i in range(size))
+
+
+def _outside(dy: int, dx: int, height: int, width: int, device: torch.device) -> Tensor:
+    """Return bool [h, w]: is pixel (y + dy, x + dx) outside the frame?"""
+    y = torch.arange(height, device=device)[:, None] + dy
+    x = torch.arange(width, device=device) + dx
+    return (y < 0) | (y >= height) | (x < 0) | (x >= width)
+
+
+def _check_options(lab, frame_pairs, offsets, k, patch_size, border, return_index) -> None:
+    if lab.ndim != 5 or lab.shape[2] != 3:
+        raise InputError(f"lab has shape {list(lab.shape)}, expected [B, T, 3, h, w]")
+    if lab.dtype != torch.float32:
+        raise InputError(f"lab is {lab.dtype}, expected torch.float32")
+    for pair in frame_pairs:
+        if not all(0 <= t < lab.shape[1] for t in pair):
+            raise InputError(f"frame pair {tuple(pair)} does not fit lab with T = {lab.shape[1]} frames")
+    if not frame_pairs or not offsets:
+        raise InputError("frame_pairs and offsets need at least one entry each")
+    if not isinstance(k, int) or k < 1:
+        raise InputError(f"k is {k!r}, expected an integer >= 1")
+    if not isinstance(patch_size, int) or patch_size < 1 or patch_size % 2 == 0:
+        raise InputError(f"patch_size is {patch_size!r}, expected an odd integer >= 1")
+    if border not in ("clean", "zero"):
+        raise InputError(f"border is {border!r}, expected 'clean' or 'zero'")
+    if return_index and len(offsets) > NONE:
+        raise InputError(f"return_index is possible for at most {NONE} candidates, offsets has {len(offsets)}")
