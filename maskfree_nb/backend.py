@@ -4,7 +4,6 @@ import importlib.util
 import os
 from types import ModuleType
 
-import torch
 from torch import Tensor
 
 from maskfree_nb.errors import InputError
@@ -42,8 +41,8 @@ def kernels(interpret: bool = False) -> ModuleType:
     module = importlib.import_module("maskfree_kernels")
     if interpret and not module.INTERPRETED:
         raise InputError(
-            "backend='triton' was asked for on CPU tensors, but the kernels were already compiled for a GPU in "
-            "this process; set TRITON_INTERPRET=1 before starting Python, or use backend='torch'"
+            "backend='triton' was asked for on CPU tensors, but the kernels were already compiled for a GPU "
+            "in this process; set TRITON_INTERPRET=1 before starting Python, or use backend='torch'"
         )
     return module
 

@@ -1,0 +1,42 @@
+# Two commands do all: `make demo` and `make test`. Each makes the virtual environment if it is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# One OpenMP team that sleeps while it waits: on shared machines spinning threads cost more than they bring.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help demo test test-fast bench lint clean
+
+help:
+	@echo "make demo       make the data, train from boxes alone, evaluate: runs/demo (under 20 minutes, no GPU needed)"
+	@echo "make test       every test, with coverage"
+	@echo "make test-fast  the tests that neither train nor install anything"
+	@echo "make bench      the benchmarks that this machine can run"
+	@echo "make lint       ruff"
+	@echo "make clean      remove the virtual environment and everything built"
+
+.venv/.done: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt torch triton
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]'
+	touch $@
+
+demo: .venv/.done
+	$(BIN)/maskfree demo --out runs/demo
+
+test: .venv/.done
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-fast: .venv/.done
+	$(BIN)/python -m pytest -m 'not slow'
+
+bench: .venv/.done
+	$(BIN)/python benchmarks/run.py tkloss --json runs/bench/tkloss.json
+
+lint: .venv/.done
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv build dist *.egg-info runs

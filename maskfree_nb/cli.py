@@ -1,0 +1,200 @@
+"""The command `maskfree`: make data, train, evaluate, predict."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from maskfree_nb import __version__
+from maskfree_nb.errors import InputError
+from maskfree_nb.train_config import TrainConfig
+
+EXAMPLES = {
+    "maskfree": """examples:
+  maskfree demo                                  everything at once, in runs/demo
+  maskfree data make runs/data                   the default data set, from a seed
+  maskfree train runs/mine --annotations runs/data/train.json --images runs/data/train/JPEGImages
+  maskfree eval runs/mine/model.safetensors --annotations runs/data/val.json --images runs/data/val/JPEGImages
+  maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video""",
+    "make": """example:
+  maskfree data make runs/data --seed 0""",
+    "stats": """example:
+  maskfree data stats --annotations runs/data/val.json --images runs/data/val/JPEGImages""",
+    "train": """examples:
+  maskfree train runs/mine --annotations train.json --images JPEGImages --steps 4000
+  maskfree train runs/baseline --annotations train.json --images JPEGImages --supervision boxinst
+  maskfree train runs/mine --resume
+  maskfree train runs/five --annotations train.json --images JPEGImages --set clips.num_frames=5 criterion.tk_weight=2
+  torchrun --nproc-per-node 8 -m maskfree_nb.cli train runs/big --annotations train.json --images JPEGImages \\
+      --preset r50 --set mixed_precision=bf16""",
+    "eval": """example:
+  maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGImages --out runs/mine/eval""",
+    "predict": """examples:
+  maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video
+  maskfree predict runs/mine/model.safetensors folder_of_frames --out runs/my_video --score 0.3""",
+    "demo": """example:
+  maskfree demo --out runs/demo""",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"maskfree: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("maskfree: interrupted; a training run goes on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _add(None, "maskfree", "Video instance segmentation trained from bounding boxes alone (MaskFreeVIS).")
+    parser.add_argument("--version", action="version", version=f"maskfree {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    data = commands.add_parser("data", help="make the default data set, or hold a data set against real clips")
+    data_commands = data.add_subparsers(metavar="COMMAND", required=True)
+    make = _add(data_commands, "make", "Make the default data set in the YouTube-VIS layout.", _data_make)
+    make.add_argument("folder", type=Path)
+    make.add_argument("--seed", type=int, default=0, help="another seed, another data set (default: 0)")
+    stats = _add(data_commands, "stats", "Print what clips look like to the losses; needs true masks.", _data_stats)
+    _add_data(stats)
+
+    training = _add(commands, "train", "Train a model from boxes alone (or as a baseline, or as the oracle).", _train)
+    training.add_argument("out", type=Path, help="the run's folder: configuration, log, checkpoints, model")
+    training.add_argument("--config", type=Path, help="a config.json to start from; the flags below come on top")
+    _add_data(training, required=False)
+    training.add_argument("--supervision", choices=["boxes", "boxinst", "masks"], help="default: boxes")
+    training.add_argument("--preset", help="tiny, small, r50 or r101 (default: tiny)")
+    training.add_argument("--steps", type=int)
+    training.add_argument("--batch-size", type=int, help="clips a step and process")
+    training.add_argument("--seed", type=int)
+    training.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="any key of config.json")
+    training.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+
+    evaluation = _add(commands, "eval", "Evaluate a model: video AP, per class, and of its masks' boxes.", _eval)
+    evaluation.add_argument("model", type=Path)
+    _add_data(evaluation)
+    evaluation.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    evaluation.add_argument("--out", type=Path, help="also write results.json and metrics.json into this folder")
+
+    predict = _add(commands, "predict", "Segment and track the objects of one video.", _predict)
+    predict.add_argument("model", type=Path)
+    predict.add_argument("source", type=Path, help="a video file, or a folder of frames")
+    predict.add_argument("--out", type=Path, required=True, help="gets results.json and overlay.mp4")
+    predict.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    predict.add_argument("--score", type=float, default=0.3, help="tracks below are not drawn (default: 0.3)")
+    predict.add_argument("--max-frames", type=int, help="only the first so many frames")
+
+    demo = _add(commands, "demo", "Make the data, train from boxes, evaluate, draw: the whole method.", _demo)
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"))
+    demo.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def _add(commands, name: str, description: str, run=None) -> argparse.ArgumentParser:
+    options = dict(
+        description=description, epilog=EXAMPLES[name], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if commands is None:
+        return argparse.ArgumentParser(prog=name, **options)
+    parser = commands.add_parser(name, help=description, **options)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--annotations", required=required, help="a YouTube-VIS JSON file")
+    parser.add_argument("--images", required=required, help="the folder that its file_names are in")
+
+
+def _data_make(options: argparse.Namespace) -> None:
+    from maskfree_nb.data.embedded import make_embedded
+
+    print(make_embedded(options.folder, seed=options.seed))
+
+
+def _data_stats(options: argparse.Namespace) -> None:
+    from maskfree_nb.data.statistics import clip_statistics, format_statistics
+    from maskfree_nb.data.ytvis import load_ytvis
+
+    videos = load_ytvis(options.annotations, options.images, masks=True)
+    print(format_statistics(clip_statistics(videos)))
+
+
+def _train(options: argparse.Namespace) -> None:
+    from maskfree_nb.training import train
+
+    config = training_config(options)
+    print(json.dumps(asdict(config), indent=2))
+    print(train(config, options.out, resume=options.resume))
+
+
+def training_config(options: argparse.Namespace) -> TrainConfig:
+    """Put a run's configuration together: the file, then the flags, then `--set`."""
+    stored = options.out / "config.json"
+    source = options.config or (stored if options.resume and stored.exists() else None)
+    values = asdict(TrainConfig.read(source)) if source else {}
+    for name in ("annotations", "images", "preset", "steps", "batch_size", "seed"):
+        if getattr(options, name) is not None:
+            values[name] = getattr(options, name)
+    if options.supervision is not None:
+        values["criterion"] = {**values.get("criterion", {}), "supervision": options.supervision}
+    for setting in options.set:
+        _assign(values, setting)
+    return TrainConfig.from_options(values, source=str(source or "command line"))
+
+
+def _assign(values: dict, setting: str) -> None:
+    """Apply one `a.b=value`; the value is JSON where it can be read as such, else text."""
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise InputError(f"--set {setting}: expected KEY=VALUE, e.g. clips.num_frames=5")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    *parents, last = key.split(".")
+    for parent in parents:
+        values[parent] = dict(values.get(parent, {}))
+        values = values[parent]
+    values[last] = value
+
+
+def _eval(options: argparse.Namespace) -> None:
+    from maskfree_nb.evaluation.report import evaluate_model
+
+    report = evaluate_model(options.model, options.annotations, options.images, image_size=options.image_size)
+    print(report.text())
+    if options.out is not None:
+        report.write(options.out)
+        print(f"written: {options.out / 'results.json'}, {options.out / 'metrics.json'}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from maskfree_nb.inference import predict_source
+
+    predict_source(
+        options.model,
+        options.source,
+        options.out,
+        image_size=options.image_size,
+        min_score=options.score,
+        max_frames=options.max_frames,
+    )
+    print(f"written: {options.out / 'results.json'}, {options.out / 'overlay.mp4'}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from maskfree_nb.demo import run_demo
+
+    run_demo(options.out, seed=options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

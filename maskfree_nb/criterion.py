@@ -1,0 +1,231 @@
+"""The training loss of a clip: one switch says what supervises the masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskfree_nb.boxloss import box_masks, colour_affinity, pairwise_loss, projection_loss, union_region
+from maskfree_nb.errors import InputError
+from maskfree_nb.maskloss import box_fill, mask_losses, outside_loss
+from maskfree_nb.matcher import assign, box_dice_cost, class_cost, mask_bounding_boxes, mask_dice_cost
+from maskfree_nb.schedules import box_warmup
+from maskfree_nb.tkloss import TKLoss
+
+SUPERVISION = ("boxes", "boxinst", "masks")
+
+
+@dataclass(frozen=True)
+class CriterionConfig:
+    """What supervises the masks, and how strongly.
+
+    Attributes:
+        supervision: `boxes` (MaskFreeVIS: projection + pairwise + TK), `boxinst` (projection + pairwise: the
+            baseline) or `masks` (the oracle: cross entropy + Dice on true masks).
+        class_weight, no_object_weight: of the cross entropy over classes, and of its no-object class.
+        projection_weight, pairwise_weight, tk_weight, outside_weight: of the losses from boxes.
+        mask_weight, dice_weight: of cross entropy and Dice (the oracle, and the box warm-up).
+        box_warmup, box_ramp: shares of the steps, see `schedules.box_warmup`; not used by `masks`.
+        pairwise_dilation, pairwise_threshold: of the in-frame neighbours and their colour similarity.
+        border: `clean` or `zero`, of both consistency losses.
+        tk: options of `TKLoss`.
+    """
+
+    supervision: str = "boxes"
+    class_weight: float = 2.0
+    no_object_weight: float = 0.1
+    projection_weight: float = 5.0
+    pairwise_weight: float = 5.0
+    tk_weight: float = 5.0
+    outside_weight: float = 1.0
+    mask_weight: float = 5.0
+    dice_weight: float = 5.0
+    box_warmup: float = 0.4
+    box_ramp: float = 0.1
+    pairwise_dilation: int = 2
+    pairwise_threshold: float = 0.3
+    border: str = "clean"
+    tk: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.supervision not in SUPERVISION:
+            raise InputError(f"supervision is {self.supervision!r}, expected one of {', '.join(SUPERVISION)}")
+
+
+class Targets(NamedTuple):
+    """The objects of all clips of a batch, one after another."""
+
+    labels: Tensor  # int64 [N]
+    boxes: Tensor  # [N, T, 4], image pixels, NaN where absent
+    box_masks: Tensor  # [N, T, h, w], filled boxes at the size of the mask map
+    masks: Tensor | None  # [N, T, h, w], true masks, only in oracle mode
+    clip_index: Tensor  # int64 [N]
+    image_hw: tuple[int, int]
+
+
+class Criterion(nn.Module):
+    """The sum of all losses of all decoder layers, with the figures that a training log wants.
+
+    Every layer's heads are matched to the objects on their own; the matched masks of all layers then go
+    through each loss in one call. Image-only work (Lab, matches, affinities) is done once per batch.
+    """
+
+    def __init__(self, config: CriterionConfig, mask_stride: int = 4):
+        super().__init__()
+        self.config, self.mask_stride = config, mask_stride
+        self.tk_loss = TKLoss(**{"border": config.border, **config.tk, "stride": mask_stride})
+
+    def forward(
+        self, predictions: Sequence, batch, progress: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss of one batch.
+
+        Args:
+            predictions: L of (class logits [B, Q, C + 1], mask logits [B, Q, T, h, w]), the final one last.
+            batch: a `ClipBatch`; its masks are read by `supervision="masks"` alone.
+            progress: share of the training steps done, 0..1, for the box warm-up.
+
+        Returns:
+            (loss, terms): a scalar, and detached scalars for the log: every loss term before its weight (mean
+            over layers), `matches_per_pixel`, `box_fill`, `box_warmup`.
+        """
+        config = self.config
+        targets = self.targets(batch)
+        warmup = 0.0
+        if config.supervision != "masks":
+            warmup = box_warmup(progress, config.box_warmup, config.box_ramp)
+        known_masks = targets.box_masks if warmup == 1.0 else targets.masks  # None: matched by boxes
+        queries = [self._match(predictions, targets, clip, known_masks) for clip in range(len(batch.targets))]
+
+        mask_logits = self._matched_masks(predictions, queries)  # [L, N, T, h, w]
+        terms = {"class": self._class_loss(predictions, queries, targets)}
+        weights = {"class": config.class_weight}
+        if config.supervision == "masks" or warmup > 0:
+            share = 1.0 if config.supervision == "masks" else warmup
+            mask_target = targets.masks if config.supervision == "masks" else targets.box_masks
+            terms["mask"], terms["dice"] = mask_losses(mask_logits, mask_target)
+            weights |= {"mask": share * config.mask_weight, "dice": share * config.dice_weight}
+        figures = {"box_warmup": torch.tensor(warmup)}
+        if config.supervision != "masks" and warmup < 1:
+            self._box_losses(mask_logits, batch.frames, targets, 1 - warmup, terms, weights, figures)
+
+        loss = sum(weights[name] * term.sum() for name, term in terms.items())
+        figures["box_fill"] = box_fill(mask_logits[-1], targets.box_masks)
+        figures |= {f"loss_{name}": term.mean() for name, term in terms.items()}
+        return loss, {name: value.detach() for name, value in figures.items()}
+
+    def targets(self, batch) -> Targets:
+        """Bring the objects of all clips to the padded frame and the size of the mask map."""
+        device = batch.frames.device
+        height, width = batch.frames.shape[-2:]
+        boxes = torch.cat([clip.boxes for clip in batch.targets]).to(device)
+        masks = None
+        if self.config.supervision == "masks":
+            missing = [clip.video_id for clip in batch.targets if clip.masks is None]
+            if missing:
+                raise InputError(
+                    f"supervision='masks' needs true masks; video {missing[0]} was loaded without"
+                )
+            padded = [
+                F.pad(clip.masks.float(), (0, width - clip.masks.shape[-1], 0, height - clip.masks.shape[-2]))
+                for clip in batch.targets
+            ]
+            masks = F.avg_pool2d(torch.cat(padded).to(device), self.mask_stride)
+        sizes = torch.tensor([len(clip.labels) for clip in batch.targets])
+        return Targets(
+            labels=torch.cat([clip.labels for clip in batch.targets]).to(device),
+            boxes=boxes,
+            box_masks=box_masks(boxes, (height, width), self.mask_stride),
+            masks=masks,
+            clip_index=torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(device),
+            image_hw=(height, width),
+        )
+
+    @torch.no_grad()
+    def _match(self, predictions: Sequence, targets: Targets, clip: int, masks: Tensor | None) -> Tensor:
+        """The query of each object of one clip in each layer, int64 [L, n]; by `masks`, else by boxes."""
+        chosen = targets.clip_index == clip
+        logits = torch.stack([layer.logits[clip] for layer in predictions])  # [L, Q, C + 1]
+        mask_logits = torch.stack([layer.masks[clip] for layer in predictions])  # [L, Q, T, h, w]
+        layers, queries = logits.shape[:2]
+        if masks is not None:
+            dice = mask_dice_cost(mask_logits.flatten(0, 1), masks[chosen])
+        else:
+            pred_boxes = mask_bounding_boxes(mask_logits.flatten(0, 1) > 0)
+            dice = box_dice_cost(pred_boxes, targets.boxes[chosen], mask_logits.shape[-2:], targets.image_hw)
+        classes = class_cost(logits.flatten(0, 1), targets.labels[chosen])
+        costs = zip(classes.view(layers, queries, -1), dice.view(layers, queries, -1), strict=True)
+        return torch.stack([assign(by_class, by_dice) for by_class, by_dice in costs])
+
+    @staticmethod
+    def _matched_masks(predictions: Sequence, queries: list[Tensor]) -> Tensor:
+        """The mask logits of the matched queries of all layers, in the objects' order: [L, N, T, h, w]."""
+        layers = []
+        for number, layer in enumerate(predictions):
+            layers.append(torch.cat([layer.masks[clip][query[number]] for clip, query in enumerate(queries)]))
+        return torch.stack(layers)
+
+    def _class_loss(self, predictions: Sequence, queries: list[Tensor], targets: Targets) -> Tensor:
+        """Cross entropy over classes, unmatched queries towards no-object: [L]."""
+        logits = torch.stack([layer.logits for layer in predictions]).float()  # [L, B, Q, C + 1]
+        no_object = logits.shape[-1] - 1
+        labels = torch.full(logits.shape[:-1], no_object, device=logits.device)
+        for clip, query in enumerate(queries):
+            wanted = targets.labels[targets.clip_index == clip].expand(len(query), -1)
+            labels[:, clip].scatter_(1, query, wanted)
+        weight = torch.ones(no_object + 1, device=logits.device)
+        weight[no_object] = self.config.no_object_weight
+        return torch.stack(
+            [
+                F.cross_entropy(x.flatten(0, 1), y.flatten(), weight)
+                for x, y in zip(logits, labels, strict=True)
+            ]
+        )
+
+    def _box_losses(
+        self,
+        mask_logits: Tensor,
+        frames: Tensor,
+        targets: Targets,
+        share: float,
+        terms: dict[str, Tensor],
+        weights: dict[str, float],
+        figures: dict[str, Tensor],
+    ) -> None:
+        """Add the losses from boxes, weighted by `share`, to `terms` and `weights`."""
+        config = self.config
+        terms["projection"] = projection_loss(mask_logits, targets.box_masks)
+        terms["outside"] = outside_loss(mask_logits, targets.box_masks)
+        weights |= {"projection": share * config.projection_weight, "outside": share * config.outside_weight}
+
+        lab = self.tk_loss.lab(frames)  # [B, T, 3, h, w]
+        affinity = colour_affinity(
+            lab, dilation=config.pairwise_dilation, threshold=config.pairwise_threshold, border=config.border
+        )
+        terms["pairwise"] = pairwise_loss(
+            mask_logits,
+            affinity,
+            targets.box_masks,
+            dilation=config.pairwise_dilation,
+            clip_index=targets.clip_index,
+        )
+        weights["pairwise"] = share * config.pairwise_weight
+
+        if config.supervision == "boxes" and frames.shape[1] > 1:
+            matches = self.tk_loss.match_lab(lab)
+            region = union_region(targets.box_masks)
+            terms["tk"] = self.tk_loss(mask_logits, matches, region, targets.clip_index)
+            weights["tk"] = share * config.tk_weight
+            figures["matches_per_pixel"] = matches.count().float().mean()
+
+
+def criterion_config(**options) -> CriterionConfig:
+    """A `CriterionConfig` from keywords (as read from JSON), with one clear error for an unknown name."""
+    known = [entry.name for entry in fields(CriterionConfig)]
+    for name in options:
+        if name not in known:
+            raise InputError(f"unknown criterion option {name!r}; known: {', '.join(known)}")
+    return CriterionConfig(**options)

@@ -1,0 +1,76 @@
+"""The whole method in one command: data, training from boxes, evaluation, pictures."""
+
+import time
+from pathlib import Path
+
+from maskfree_nb import atomic
+from maskfree_nb.data.embedded import make_embedded
+from maskfree_nb.data.video import write_gif, write_mp4
+from maskfree_nb.data.ytvis import load_ytvis
+from maskfree_nb.evaluation.report import evaluate_model
+from maskfree_nb.inference import draw_tracks, predict_video
+from maskfree_nb.model.checkpoints import load_model, read_metadata
+from maskfree_nb.recipes import DEMO
+from maskfree_nb.train_config import TrainConfig
+from maskfree_nb.training import train
+from maskfree_nb.viz.curves import plot_training
+
+
+def run_demo(out: str | Path, *, seed: int = 0, progress: bool = True, **overrides) -> dict:
+    """Make the default data set, train on its boxes, evaluate on its held-out videos, and draw the result.
+
+    A demo that was interrupted goes on where it stopped.
+
+    Args:
+        out: gets `data/`, `train/`, `results.json`, `metrics.json` (AP in percent points), `curves.png`,
+            `overlay.mp4` and `overlay.gif`.
+        seed: of the training; the data set is always the same.
+        progress: show progress bars.
+        overrides: fields of `TrainConfig` other than the recipe's, e.g. `steps`.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    out, began = Path(out), time.perf_counter()
+    data = out / "data"
+    print(f"1/4 data: {make_embedded(data)}")
+    print("2/4 training from boxes alone")
+    config = TrainConfig.from_options(
+        {
+            **DEMO,
+            "annotations": str(data / "train.json"),
+            "images": str(data / "train" / "JPEGImages"),
+            "seed": seed,
+            **overrides,
+        }
+    )
+    model_path = train(config, out / "train", resume=True, progress=progress)
+    print("3/4 evaluation")
+    report = evaluate_model(model_path, data / "val.json", data / "val" / "JPEGImages", progress=progress)
+    report.write(out)
+    print(report.text())
+    print("4/4 pictures")
+    plot_training(out / "train" / "log.jsonl", out / "curves.png")
+    draw_best_videos(model_path, data, out)
+    metrics = {**report.metrics(), "seconds": round(time.perf_counter() - began, 1), "seed": seed}
+    atomic.write_json(out / "metrics.json", metrics, indent=2)
+    print(f"AP {metrics['AP']:.1f} in {metrics['seconds'] / 60:.1f} minutes; all of it is in {out}")
+    return metrics
+
+
+def draw_best_videos(model_path: Path, data: Path, out: Path, count: int = 3) -> None:
+    """Draw the predicted tracks over the first `count` held-out videos, one after another."""
+    import torch
+
+    from maskfree_nb.data.clips import video_frames
+
+    model, metadata = load_model(model_path), read_metadata(model_path)
+    videos = load_ytvis(data / "val.json", data / "val" / "JPEGImages", masks=False)
+    drawn = []
+    for video in videos.videos[:count]:
+        frames = video_frames(videos, video)
+        tracks = predict_video(model, frames, image_size=metadata["image_size"])
+        drawn.append(draw_tracks(frames, tracks, metadata["categories"], min_score=0.3))
+    film = torch.cat(drawn)
+    write_mp4(out / "overlay.mp4", film, fps=6)
+    write_gif(out / "overlay.gif", film, fps=6)

@@ -1,0 +1,89 @@
+"""A trained model held against true masks: video AP, and what its masks add over their boxes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from maskfree_nb import atomic
+from maskfree_nb.data.ytvis import load_ytvis, verify_images
+from maskfree_nb.errors import InputError
+from maskfree_nb.evaluation.video_ap import VideoAP, boxes_as_masks, evaluate_videos, mean_track_iou
+from maskfree_nb.inference import predict_set
+from maskfree_nb.model.checkpoints import load_model, read_metadata
+
+
+@dataclass(frozen=True)
+class Report:
+    """Results of one model on one data set.
+
+    Attributes:
+        results: in the YouTube-VIS format.
+        ap: video AP of the predicted masks.
+        box_fill_ap: the same after every mask was replaced by its filled box: what boxes alone are worth.
+        mean_iou: mean over true tracks of the IoU with the best track of the same class, 0..1.
+    """
+
+    results: list[dict]
+    ap: VideoAP
+    box_fill_ap: VideoAP
+    mean_iou: float
+
+    def metrics(self) -> dict[str, float]:
+        """The main figures, AP in percent points."""
+        figures = {name: round(100 * self.ap.stats[name], 2) for name in ("AP", "AP50", "AP75", "AR1", "AR10")}
+        figures["box_fill_AP"] = round(100 * self.box_fill_ap.stats["AP"], 2)
+        figures["mean_IoU"] = round(100 * self.mean_iou, 2)
+        return figures
+
+    def text(self) -> str:
+        """The AP table, and the two figures that tell masks from boxes."""
+        figures = self.metrics()
+        return (
+            f"{self.ap.table()}\n"
+            f"masks replaced by their boxes: AP {figures['box_fill_AP']:.1f}\n"
+            f"mean IoU of true tracks with the best track of their class: {figures['mean_IoU']:.1f}"
+        )
+
+    def write(self, folder: str | Path) -> None:
+        """Write `results.json` and `metrics.json` into `folder`."""
+        atomic.write_json(Path(folder) / "results.json", self.results)
+        atomic.write_json(Path(folder) / "metrics.json", self.metrics(), indent=2)
+
+
+def evaluate_model(
+    model_path: str | Path,
+    annotations: str | Path,
+    images: str | Path,
+    *,
+    image_size: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Predict every video of a data set with true masks and score the result.
+
+    Args:
+        model_path: a `model.safetensors` of `train`.
+        annotations, images: a YouTube-VIS JSON file with masks, and the folder its file names are in.
+        image_size: the shortest edge that frames are resized to, in pixels; None: the size trained at.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: bad data, or a model of other categories.
+    """
+    model, metadata = load_model(model_path), read_metadata(model_path)
+    videos = load_ytvis(annotations, images, masks=True)
+    names = [category.name for category in videos.categories]
+    trained = [category["name"] for category in metadata["categories"]]
+    if names != trained:
+        raise InputError(f"{model_path}: was trained for {', '.join(trained)}; {annotations} has {', '.join(names)}")
+    verify_images(videos)
+    if torch.cuda.is_available():
+        model.cuda()
+    size = image_size or metadata["image_size"]
+    results = predict_set(model, videos, image_size=size, progress=progress)
+    return Report(
+        results=results,
+        ap=evaluate_videos(annotations, results),
+        box_fill_ap=evaluate_videos(annotations, boxes_as_masks(results)),
+        mean_iou=mean_track_iou(annotations, results),
+    )

@@ -1,0 +1,125 @@
+"""From frames to tracks: run a trained model over whole videos."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from maskfree_nb import atomic
+from maskfree_nb.data import rle
+from maskfree_nb.data.clips import resize_shortest_edge, video_frames
+from maskfree_nb.data.video import read_frames, write_mp4
+from maskfree_nb.data.ytvis import VideoSet
+from maskfree_nb.model.checkpoints import load_model, read_metadata
+from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
+from maskfree_nb.model.postprocess import top_instances
+from maskfree_nb.viz.overlays import draw_instances
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """The instances found in one video, best first.
+
+    Attributes:
+        scores: float32 [N], probability of the class, 0..1.
+        labels: int64 [N], 0-based class numbers.
+        masks: bool [N, T, H, W] at the size of the frames given.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor
+
+
+@torch.no_grad()
+def predict_video(
+    model: VideoMask2Former, frames: Tensor, *, image_size: int | None = None, max_instances: int = 10
+) -> Tracks:
+    """Find and follow the instances of one video; all frames are seen at once, so identities need no linking.
+
+    Args:
+        model: a trained model; its device is used.
+        frames: uint8 [T, 3, H, W], RGB.
+        image_size: the shortest edge that frames are resized to first, in pixels; None: as they are.
+        max_instances: how many (query, class) pairs are kept.
+
+    Returns:
+        `Tracks` with masks at H x W.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    height, width = frames.shape[-2:]
+    if image_size is not None and min(height, width) != image_size:
+        frames = resize_shortest_edge(frames, image_size)
+    valid_hw = tuple(frames.shape[-2:])
+    padded = pad_to_multiple(normalise_frames(frames.to(device)), 32)
+    prediction = model(padded[None])[-1]
+    scores, labels, masks = top_instances(
+        prediction, valid_hw, (height, width), padded.shape[-2:], k=max_instances
+    )
+    return Tracks(scores.cpu(), labels.cpu(), masks.cpu())
+
+
+def predict_set(
+    model: VideoMask2Former, videos: VideoSet, *, image_size: int | None = None, progress: bool = True
+) -> list[dict]:
+    """Predict every video of a set; returns results in the YouTube-VIS format, see `to_results`."""
+    results = []
+    for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="predict"):
+        tracks = predict_video(model, video_frames(videos, video), image_size=image_size)
+        results += to_results(video.id, tracks, [category.id for category in videos.categories])
+    return results
+
+
+def to_results(video_id: int, tracks: Tracks, category_ids: Iterable[int]) -> list[dict]:
+    """Tracks as YouTube-VIS results: `video_id category_id score segmentations`, one RLE or None a frame."""
+    category_ids = list(category_ids)
+    return [
+        {
+            "video_id": video_id,
+            "category_id": category_ids[label],
+            "score": score,
+            "segmentations": [rle.encode(mask.numpy()) if mask.any() else None for mask in masks],
+        }
+        for score, label, masks in zip(
+            tracks.scores.tolist(), tracks.labels.tolist(), tracks.masks, strict=True
+        )
+    ]
+
+
+def draw_tracks(frames: Tensor, tracks: Tracks, categories: list[dict], *, min_score: float = 0.3) -> Tensor:
+    """Draw tracks of at least `min_score` over their frames: uint8 [T, 3, H, W] -> uint8 [T, 3, H', W']."""
+    shown = tracks.scores >= min_score
+    names = [categories[label]["name"] for label in tracks.labels[shown].tolist()]
+    return draw_instances(frames, tracks.masks[shown], names, tracks.scores[shown].tolist())
+
+
+def predict_source(
+    model_path: str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    image_size: int | None = None,
+    min_score: float = 0.3,
+    max_frames: int | None = None,
+) -> None:
+    """Segment and track the objects of a video file or a folder of frames.
+
+    Writes `results.json` (YouTube-VIS results, all tracks) and `overlay.mp4` (tracks of at least `min_score`)
+    into `out`.
+
+    Raises:
+        InputError: a model or a source that cannot be read.
+    """
+    model, metadata = load_model(model_path), read_metadata(model_path)
+    if torch.cuda.is_available():
+        model.cuda()
+    frames, fps, _ = read_frames(source, max_frames=max_frames)
+    tracks = predict_video(model, frames, image_size=image_size or metadata["image_size"])
+    results = to_results(1, tracks, [category["id"] for category in metadata["categories"]])
+    film = draw_tracks(frames, tracks, metadata["categories"], min_score=min_score)
+    atomic.write_json(Path(out) / "results.json", results)
+    write_mp4(Path(out) / "overlay.mp4", film, fps=fps)

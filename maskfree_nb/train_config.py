@@ -1,0 +1,74 @@
+"""All that decides a training run, in one JSON file."""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from maskfree_nb.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All that decides a training run; stored as `config.json` in the run's folder.
+
+    Attributes:
+        annotations, images: the YouTube-VIS JSON file and the folder its file names are in.
+        preset, model: a preset's name and what differs from it (`ModelConfig` fields).
+        criterion: `CriterionConfig` fields, the supervision among them.
+        clips: `ClipConfig` fields: frames a clip, range, order, augmentation.
+        steps, batch_size: optimiser steps; clips a step and process.
+        learning_rate, backbone_factor, weight_decay, clip_norm, warmup_steps: AdamW with a linear rise and a
+            cosine decay; the backbone learns `backbone_factor` times as fast.
+        ema_decay: of the moving average of the weights that is kept as the result; 0: the weights themselves.
+        init: a model file to start from; None: from nothing.
+        checkpoint_every, keep_checkpoints: steps between checkpoints, and how many of them stay.
+        mixed_precision: `no` or `bf16`.
+        workers: processes that load clips; 0: none beside the training process.
+        seed: of weights and clips.
+    """
+
+    annotations: str
+    images: str
+    preset: str = "tiny"
+    model: dict = field(default_factory=dict)
+    criterion: dict = field(default_factory=dict)
+    clips: dict = field(default_factory=dict)
+    steps: int = 4000
+    batch_size: int = 4
+    learning_rate: float = 1e-3
+    backbone_factor: float = 1.0
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    warmup_steps: int = 100
+    ema_decay: float = 0.0
+    init: str | None = None
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    mixed_precision: str = "no"
+    workers: int = 0
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: str | Path) -> "TrainConfig":
+        """Read a `config.json`.
+
+        Raises:
+            InputError: no such file, no JSON, an unknown or a missing key.
+        """
+        try:
+            options = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot read the configuration: {error}") from None
+        return cls.from_options(options, source=str(path))
+
+    @classmethod
+    def from_options(cls, options: dict, source: str = "configuration") -> "TrainConfig":
+        """Make a config from a plain dict; `source` names it in errors."""
+        known = [entry.name for entry in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise InputError(f"{source}: unknown key {name!r}; known keys: {', '.join(known)}")
+        for name in ("annotations", "images"):
+            if not options.get(name):
+                raise InputError(f"{source}: {name!r} is missing")
+        return cls(**options)

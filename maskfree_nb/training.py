@@ -1,0 +1,214 @@
+"""Training: one process or many, resumable at any moment, one JSON line a step."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from maskfree_nb import atomic
+from maskfree_nb.criterion import Criterion, criterion_config
+from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_clips
+from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
+from maskfree_nb.errors import InputError
+from maskfree_nb.model.checkpoints import load_model, save_model
+from maskfree_nb.model.mask2former import VideoMask2Former, model_config, normalise_frames
+from maskfree_nb.run_folder import claim, load_newest_checkpoint, save_checkpoint, trim_log
+from maskfree_nb.schedules import learning_rate_factor
+from maskfree_nb.train_config import TrainConfig
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient is not finite; the message names the step and the clips of the batch."""
+
+
+def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
+    """Train a model from `config` into the folder `out`.
+
+    Leaves `config.json`, `log.jsonl` (one object a step), `checkpoints/step_*/` and, at the end,
+    `model.safetensors`. The clips of a step depend on the seed and the step alone, so a resumed run sees what
+    the uninterrupted one would have seen; on a CPU it ends with the same weights.
+
+    Args:
+        config: the run.
+        out: its folder; must not hold another run unless `resume`.
+        resume: go on from the newest complete checkpoint (or start, if there is none yet).
+        progress: show a progress bar.
+
+    Returns:
+        The path of `model.safetensors`.
+
+    Raises:
+        InputError: bad data or options; raised before the first step.
+        TrainingDiverged: a loss or gradient that is not finite.
+    """
+    out = Path(out)
+    claim(out, config, resume)
+    criterion_options = criterion_config(**config.criterion)
+    videos = load_ytvis(config.annotations, config.images, masks=criterion_options.supervision == "masks")
+    verify_images(videos)
+
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available())
+    set_seed(config.seed)
+    model = _build_model(config, videos)
+    criterion = Criterion(criterion_options, model.config.mask_stride).to(accelerator.device)
+    clip_config = ClipConfig(**config.clips)
+    dataset = ClipDataset(
+        videos, clip_config, config.seed, config.steps * config.batch_size * accelerator.num_processes
+    )
+    optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=config.learning_rate)
+    average = None
+    if config.ema_decay > 0:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        accelerator.register_for_checkpointing(average)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    if average is not None:
+        average.to(accelerator.device)
+    accelerator.register_for_checkpointing(criterion)
+
+    checkpoints = out / "checkpoints"
+    start = load_newest_checkpoint(accelerator, checkpoints) if resume else 0
+    if accelerator.is_main_process:
+        atomic.write_json(out / "config.json", asdict(config), indent=2)
+        trim_log(out / "log.jsonl", start)
+    accelerator.wait_for_everyone()
+
+    model.train()
+    batches = _batches(accelerator, dataset, config, start)
+    bar = tqdm(
+        range(start, config.steps),
+        initial=start,
+        total=config.steps,
+        disable=not (progress and accelerator.is_main_process),
+        mininterval=2.0,
+        desc=criterion_options.supervision,
+    )
+    with open(out / "log.jsonl", "a") if accelerator.is_main_process else open(os.devnull, "w") as log:
+        for step in bar:
+            began = time.perf_counter()
+            figures = _step(accelerator, model, criterion, optimizer, next(batches), step, config)
+            if average is not None:
+                average.update_parameters(accelerator.unwrap_model(model))
+            figures["seconds"] = round(time.perf_counter() - began, 4)
+            log.write(json.dumps({"step": step, **figures}) + "\n")
+            log.flush()
+            bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
+            if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
+                save_checkpoint(accelerator, checkpoints, step + 1, config.keep_checkpoints)
+
+    path = out / "model.safetensors"
+    if accelerator.is_main_process:
+        result = average.module if average is not None else accelerator.unwrap_model(model)
+        save_model(path, result, metadata=_model_metadata(videos, clip_config))
+    accelerator.wait_for_everyone()
+    return path
+
+
+def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
+    wanted = model_config(config.preset, num_classes=len(videos.categories), **config.model)
+    if config.init is None:
+        return VideoMask2Former(wanted)
+    model = load_model(config.init)
+    if model.config != wanted:
+        raise InputError(
+            f"{config.init}: holds another model ({model.config}) than the run asks for ({wanted}); "
+            "choose the same preset and the same number of classes"
+        )
+    return model
+
+
+def _model_metadata(videos: VideoSet, clips: ClipConfig) -> dict:
+    """What prediction needs besides the weights: category names, and the frame size trained at."""
+    sizes = clips.image_sizes
+    return {
+        "categories": [{"id": category.id, "name": category.name} for category in videos.categories],
+        "image_size": max(sizes) if sizes else None,
+    }
+
+
+def _parameter_groups(model: VideoMask2Former, config: TrainConfig) -> list[dict]:
+    """No weight decay for norms, biases and embeddings; another rate for the backbone."""
+    groups: dict[tuple[bool, bool], list] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim > 1 and "embed" not in name.rsplit(".", 2)[-2] and "query" not in name
+            groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": config.weight_decay if decays else 0.0,
+            "factor": config.backbone_factor if backbone else 1.0,
+        }
+        for (backbone, decays), parameters in groups.items()
+    ]
+
+
+def _batches(
+    accelerator: Accelerator, dataset: ClipDataset, config: TrainConfig, start: int
+) -> Iterator[ClipBatch]:
+    """The batches of this process from step `start` on."""
+    first = start * config.batch_size * accelerator.num_processes
+    remaining = torch.utils.data.Subset(dataset, range(first, len(dataset)))
+    loader = DataLoader(
+        remaining,
+        batch_size=config.batch_size,
+        collate_fn=collate_clips,
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+    )
+    return iter(accelerator.prepare_data_loader(loader, device_placement=False))
+
+
+def _step(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    criterion: Criterion,
+    optimizer: torch.optim.Optimizer,
+    batch: ClipBatch,
+    step: int,
+    config: TrainConfig,
+) -> dict[str, float]:
+    """One optimiser step; returns the figures of its log line, averaged over processes."""
+    factor = learning_rate_factor(step, config.steps, config.warmup_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * factor * group["factor"]
+    batch = batch.to(accelerator.device)
+    with accelerator.autocast():
+        predictions = model(normalise_frames(batch.frames))
+    loss, terms = criterion(predictions, batch, progress=step / config.steps)
+
+    figures = _average_over_processes(accelerator, {"loss": loss.detach(), **terms})
+    if not math.isfinite(figures["loss"]):
+        raise TrainingDiverged(_diverged(step, "loss", figures, batch))
+    optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(loss)
+    norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm))
+    if not math.isfinite(norm):
+        raise TrainingDiverged(_diverged(step, "gradient", figures, batch))
+    optimizer.step()
+    return {"lr": config.learning_rate * factor, "gradient_norm": round(norm, 5), **figures}
+
+
+def _average_over_processes(accelerator: Accelerator, values: dict[str, Tensor]) -> dict[str, float]:
+    stacked = torch.stack([value.float().to(accelerator.device) for value in values.values()])
+    stacked = accelerator.reduce(stacked, reduction="mean")
+    return {name: float(f"{value:.6g}") for name, value in zip(values, stacked.tolist(), strict=True)}
+
+
+def _diverged(step: int, what: str, figures: dict[str, float], batch: ClipBatch) -> str:
+    clips = "; ".join(f"video {clip.video_id}, frames {list(clip.frame_indices)}" for clip in batch.targets)
+    terms = ", ".join(f"{name} {value}" for name, value in figures.items() if name.startswith("loss"))
+    return (
+        f"step {step}: the {what} is not finite ({terms}); the batch was: {clips}. "
+        "The last checkpoint is kept; start again with a lower learning rate."
+    )
