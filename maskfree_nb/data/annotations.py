@@ -7,7 +7,7 @@ import numpy as np
 
 from maskfree_nb import atomic
 from maskfree_nb.data import rle
-from maskfree_nb.data.ytvis import Category, Track, Video
+from maskfree_nb.data.tracks import Category, Track, Video
 
 
 def write_annotations(

@@ -13,81 +13,26 @@ that a file of boxes gives no instance at all there.)
 import json
 import reprlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 
 from maskfree_nb.data import rle
+from maskfree_nb.data.frames import opened_frame
+from maskfree_nb.data.tracks import Category, Track, Video, VideoSet
 from maskfree_nb.errors import InputError
 
 MASK_FIELDS = ("segmentations", "areas")
-
-
-@dataclass(frozen=True)
-class Category:
-    """A class of objects: the file's `id` and its `name`."""
-
-    id: int
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class Track:
-    """One object through one video.
-
-    Attributes:
-        id: the annotation's id, unique in its file.
-        category: index into `VideoSet.categories`, 0-based; not the file's category id.
-        boxes: float32 [length, 4], pixels, (x0, y0, x1, y1) half open, all NaN where the object is absent.
-        segmentations: one compressed RLE or None a frame; None as a whole where no masks were loaded.
-        is_crowd: a crowd region, of which no training target is made.
-    """
-
-    id: int
-    category: int
-    boxes: np.ndarray
-    segmentations: tuple[rle.Rle | None, ...] | None = None
-    is_crowd: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Video:
-    """One video: its size in pixels, its frames' file names relative to the image folder, its tracks."""
-
-    id: int
-    width: int
-    height: int
-    length: int
-    file_names: tuple[str, ...]
-    tracks: tuple[Track, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class VideoSet:
-    """The videos of one annotation file.
-
-    Attributes:
-        categories: by ascending id.
-        videos: in the file's order.
-        image_root: the folder that `file_names` are relative to.
-        source: the annotation file, for messages.
-        has_masks: whether the tracks carry segmentations.
-    """
-
-    categories: tuple[Category, ...]
-    videos: tuple[Video, ...]
-    image_root: Path
-    source: Path
-    has_masks: bool
+JPEG_END = b"\xff\xd9"
 
 
 def load_ytvis(json_path: str | Path, image_root: str | Path, *, masks: bool) -> VideoSet:
     """Read a YouTube-VIS annotation file; the images are not touched (see `verify_images`).
 
     With `masks=False` the fields `segmentations` and `areas` are dropped while the file is parsed: nothing
-    after the parser can depend on them. A box that reaches over the frame's border is clipped to the frame. One
-    that is null, or has no width or no height, means that the object is absent in that frame.
+    after the parser can depend on them. A box that reaches over the frame's border is clipped to the frame.
+    One that is null, or has no width or no height, means that the object is absent in that frame.
 
     Args:
         json_path: the annotation file.
@@ -95,8 +40,8 @@ def load_ytvis(json_path: str | Path, image_root: str | Path, *, masks: bool) ->
         masks: whether to read `segmentations`, which every annotation must then have.
 
     Raises:
-        InputError: a file that is missing, cut short or not in this format, or a box that is not finite, has a
-            negative size or lies wholly outside the frame; the message names file, annotation, video and field.
+        InputError: a file that is missing, cut short or not in this format, or a box that is not finite, has
+            a negative size or lies wholly outside the frame; it names file, annotation, video and field.
 
     >>> video_set = load_ytvis("valid.json", "valid/JPEGImages", masks=False)      # doctest: +SKIP
     >>> video_set.videos[0].tracks[0].boxes.shape                                  # doctest: +SKIP
@@ -114,6 +59,34 @@ def load_ytvis(json_path: str | Path, image_root: str | Path, *, masks: bool) ->
         source=path,
         has_masks=masks,
     )
+
+
+def verify_images(video_set: VideoSet, decode_at_most: int = 4096) -> None:
+    """Check that every frame's file is there, whole, and of the size that the annotations say.
+
+    A set of up to `decode_at_most` frames is decoded in full. In a larger one only the header of a JPEG is read,
+    and its end marker, which a file cut short lacks; other formats are always decoded.
+
+    Raises:
+        InputError: the first file that fails, with its video and its place in `file_names`.
+    """
+    if not video_set.image_root.is_dir():
+        raise InputError(f"{video_set.image_root}: no such folder, expected the images of {video_set.source}")
+    decode = sum(video.length for video in video_set.videos) <= decode_at_most
+    for video in video_set.videos:
+        for frame in range(video.length):
+            with opened_frame(video_set, video, frame) as image:
+                if decode or image.format != "JPEG":
+                    image.load()
+                else:
+                    _check_jpeg_end(image)
+
+
+def _check_jpeg_end(image: Image.Image) -> None:
+    size = image.fp.seek(0, 2)
+    image.fp.seek(max(size - 1024, 0))  # some writers pad after the marker
+    if JPEG_END not in image.fp.read():
+        raise OSError("image file is truncated, its end marker is missing")
 
 
 def _read_json(path: Path, drop: tuple[str, ...]) -> dict:
@@ -164,7 +137,7 @@ def _read_videos(content: dict, path: Path) -> dict[int, dict]:
         for frame, name in enumerate(file_names):
             if not _stays_inside(name):
                 raise InputError(
-                    f"{where}: file_names[{frame}] is {name!r}, expected a relative path inside the image folder"
+                    f"{where}: file_names[{frame}] is {name!r}, expected a path inside the image folder"
                 )
         videos[id] = {"id": id, **video, "file_names": tuple(file_names)}
     return videos
