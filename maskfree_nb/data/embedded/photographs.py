@@ -1,0 +1,108 @@
+"""Photographs that ship inside the wheel of scikit-image, as backgrounds and textures.
+
+Each photograph is cut in two: the left part serves the training videos, the right part the validation videos,
+so that no pixel of a photograph is in both.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import skimage
+from numpy import ndarray
+from numpy.random import Generator
+from PIL import Image
+
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+TRAIN_SHARE = 0.62  # of a photograph's columns
+LONGEST_SIDE = 700
+
+LUMA = np.array([0.299, 0.587, 0.114])
+TO_YUV = np.array([LUMA, [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+TO_RGB = np.linalg.inv(TO_YUV)
+
+
+@cache
+def photograph(name: str, split: str) -> Image.Image:
+    """Return the part of a photograph that belongs to a split, "train" or "val", as RGB.
+
+    >>> photograph("grass.png", "train").size
+    (317, 512)
+    """
+    image = Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
+    if max(image.size) > LONGEST_SIDE:
+        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    cut = int(TRAIN_SHARE * image.width)
+    return image.crop((0, 0, cut, image.height) if split == "train" else (cut, 0, *image.size))
+
+
+@cache
+def _mirrored(name: str, split: str) -> Image.Image:
+    """The part, surrounded by its mirror images, so that a crop may reach over the edge."""
+    pixels = np.asarray(photograph(name, split))
+    height, width = pixels.shape[:2]
+    return Image.fromarray(np.pad(pixels, ((height, height), (width, width), (0, 0)), mode="symmetric"))
+
+
+def random_crop(
+    name: str, split: str, size: tuple[int, int], magnification: float, rng: Generator
+) -> ndarray:
+    """Cut a random piece out of a photograph and resize it.
+
+    Args:
+        name: one of `PHOTOGRAPHS`.
+        split: "train" or "val".
+        size: (width, height) of the piece in pixels, after resizing.
+        magnification: pixels after resizing for each pixel of the photograph.
+
+    Returns:
+        float64 [height, width, 3] in 0..255.
+    """
+    part = photograph(name, split)
+    taken = np.array(size) / magnification
+    room = np.array(part.size) - taken
+    # where the part is too small, the piece reaches over its edges equally
+    corner = np.where(room > 0, rng.random(2) * np.maximum(room, 0), room / 2) + np.array(part.size)
+    piece = _mirrored(name, split).resize(size, Image.Resampling.LANCZOS, box=(*corner, *(corner + taken)))
+    return np.asarray(piece, dtype=np.float64)
+
+
+def recolour(
+    piece: ndarray,
+    *,
+    mean: ndarray | None = None,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+) -> ndarray:
+    """Turn the hue of a piece, scale its contrast and saturation about its mean, and move the mean.
+
+    Args:
+        piece: float [H, W, 3] in 0..255.
+        mean: the new mean as (luma, blue and red chroma difference); None keeps the (turned) mean.
+        contrast: factor on the deviations of luma.
+        saturation: factor on the deviations of chroma, and on the mean's if it is kept.
+        hue: radians.
+    """
+    yuv = piece @ TO_YUV.T
+    cos, sin = np.cos(hue), np.sin(hue)
+    yuv = yuv @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
+    average = yuv.mean((0, 1))
+    if mean is None:
+        mean = average * np.array([1.0, saturation, saturation])
+    return ((yuv - average) * np.array([contrast, saturation, saturation]) + mean) @ TO_RGB.T
