@@ -36,6 +36,7 @@ def ms_deform_attn(
     2.5
     """
     N, _, M, D = value.shape
+    Lq = sampling_locations.shape[1]
     grids = 2 * sampling_locations - 1  # grid_sample counts from -1 to 1
     maps = value.to(grids.dtype).split([h * w for h, w in spatial_shapes], dim=1)
     out = 0
@@ -44,8 +45,8 @@ def ms_deform_attn(
         grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)  # [N*M, Lq, P, 2]
         samples = F.grid_sample(pixels, grid, align_corners=False)  # [N*M, D, Lq, P]
         weights = attention_weights[:, :, :, level].transpose(1, 2).flatten(0, 1)  # [N*M, Lq, P]
-        out = out + torch.einsum("ndqp,nqp->nqd", samples, weights)
-    return out.unflatten(0, (N, M)).transpose(1, 2).flatten(2)  # [N, Lq, M*D]
+        out = out + (samples * weights[:, None]).sum(-1)  # [N*M, D, Lq]
+    return out.view(N, M * D, Lq).transpose(1, 2)
 
 
 class MSDeformAttn(nn.Module):

@@ -1,0 +1,174 @@
+"""Models on disk: ours, the official ones and Hugging Face's. Nothing in a file is ever executed."""
+
+import json
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from maskfree_nb.atomic import replacing
+from maskfree_nb.errors import InputError
+from maskfree_nb.model.config import ModelConfig
+from maskfree_nb.model.huggingface import is_huggingface, official_names
+from maskfree_nb.model.mask2former import VideoMask2Former
+
+CLASS_HEAD = "sem_seg_head.predictor.class_embed."
+
+
+def save_model(path: str | Path, model: VideoMask2Former) -> None:
+    """Write weights and configuration to one `.safetensors` file, atomically.
+
+    >>> import tempfile
+    >>> from maskfree_nb.model.config import model_config
+    >>> model = VideoMask2Former(model_config("tiny", num_classes=4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(f"{folder}/model.safetensors", model)
+    ...     load_model(f"{folder}/model.safetensors").config == model.config
+    True
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"config": json.dumps(asdict(model.config))})
+
+
+def load_model(path: str | Path) -> VideoMask2Former:
+    """Return the model that `save_model` wrote, on the CPU.
+
+    Raises:
+        InputError: the file is missing or broken, or something else wrote it.
+    """
+    tensors, metadata = _read_safetensors(Path(path))
+    if "config" not in metadata:
+        raise InputError(f"{path}: holds no model configuration; load_official reads files of other programs")
+    try:
+        config = ModelConfig(**json.loads(metadata["config"]))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: its model configuration cannot be used: {error}") from error
+    model = VideoMask2Former(config)
+    _load(model, tensors, path)
+    return model
+
+
+def load_official(model: VideoMask2Former, path: str | Path, *, reset_class_head: bool = False) -> None:
+    """Load into `model` the weights of an official checkpoint or of Hugging Face's Mask2Former.
+
+    Image and video models have the same tensors, so checkpoints of either start a video model. Every tensor must
+    be there, with its shape.
+
+    Args:
+        model: of the preset that fits the checkpoint, such as "r50".
+        path: `.pth` or `.pkl` of the official code, `.safetensors` of transformers or of `save_model`.
+        reset_class_head: keep the model's own class head, to train it for other classes.
+
+    Raises:
+        InputError: the file is missing, broken, not a checkpoint, or of another model.
+    """
+    path = Path(path)
+    readers = {".pth": _read_pth, ".pkl": _read_pkl, ".safetensors": lambda path: _read_safetensors(path)[0]}
+    if path.suffix not in readers:
+        raise InputError(
+            f"{path}: cannot load a {path.suffix or 'nameless'} file, expected {', '.join(readers)}"
+        )
+    tensors = readers[path.suffix](path)
+    if is_huggingface(tensors):
+        tensors = official_names(tensors)
+    tensors = {
+        name.replace("static_query", "query_feat"): tensor
+        for name, tensor in tensors.items()
+        if not name.startswith("criterion.")
+    }
+    own = model.state_dict()
+    if reset_class_head:
+        tensors |= {name: tensor for name, tensor in own.items() if name.startswith(CLASS_HEAD)}
+    rows = tensors.get(CLASS_HEAD + "bias")
+    if rows is not None and len(rows) != model.config.num_classes + 1:
+        raise InputError(
+            f"{path}: its class head is for {len(rows) - 1} classes, the model's for {model.config.num_classes}; "
+            "reset_class_head=True loads all else and keeps the model's"
+        )
+    _load(model, tensors, path)
+
+
+def _load(model: VideoMask2Former, tensors: dict[str, Tensor], path: str | Path) -> None:
+    """Load strictly, or say in one line how the file differs from the model."""
+    own = model.state_dict()
+    missing = [name for name in own if name not in tensors]
+    unexpected = [name for name in tensors if name not in own]
+    other = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
+    differences = [
+        f"{len(names)} tensors {what} ({', '.join(names[:2])}{', ..' if len(names) > 2 else ''})"
+        for names, what in ((missing, "missing"), (unexpected, "that the model does not have"))
+        if names
+    ]
+    if other:
+        name = other[0]
+        differences.append(
+            f"{len(other)} tensors of another shape ({name}: {list(tensors[name].shape)} in the file, "
+            f"{list(own[name].shape)} in the model)"
+        )
+    if differences:
+        raise InputError(f"{path}: is a checkpoint of another model: {'; '.join(differences)}")
+    model.load_state_dict(tensors)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except Exception as error:  # safetensors has its own types, one for each way to be broken
+        raise _unreadable(path, error) from error
+
+
+def _read_pth(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the content decides what breaks
+        raise _unreadable(path, error) from error
+    return _tensors(path, content)
+
+
+def _read_pkl(path: Path) -> dict[str, Tensor]:
+    try:
+        with open(path, "rb") as file:
+            content = _ArrayUnpickler(file, encoding="latin1").load()
+    except Exception as error:  # the content decides what breaks
+        raise _unreadable(path, error) from error
+    return _tensors(path, content)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if not path.is_file():
+        return InputError(f"{path}: no such file")
+    reason = str(error).split("\n")[0] or type(error).__name__
+    return InputError(
+        f"{path}: cannot be read as a checkpoint, it is cut short, damaged or unsafe ({reason})"
+    )
+
+
+def _tensors(path: Path, content: object) -> dict[str, Tensor]:
+    """Take the tensors out of {"model": {name: array}, ..} or {name: array}."""
+    arrays = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(arrays, dict) or not all(isinstance(a, Tensor | np.ndarray) for a in arrays.values()):
+        raise InputError(
+            f"{path}: is not a checkpoint, expected a dictionary of arrays, by name or under 'model'"
+        )
+    return {name: torch.as_tensor(array) for name, array in arrays.items()}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler that can make numpy arrays and nothing else."""
+
+    ALLOWED = frozenset(
+        {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"), ("collections", "OrderedDict")}
+        | {(f"numpy.{core}.multiarray", f) for core in ("core", "_core") for f in ("_reconstruct", "scalar")}
+    )
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, only numpy arrays are allowed")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)

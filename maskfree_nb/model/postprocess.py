@@ -1,0 +1,58 @@
+"""From a prediction to instances: which queries are objects, and their masks at the size of the video."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from maskfree_nb.model.pixel_decoder import resize
+from maskfree_nb.model.video_decoder import Prediction
+
+
+class Instances(NamedTuple):
+    """The instances of one clip, the most certain first."""
+
+    scores: Tensor  # float [k], 0..1
+    labels: Tensor  # int64 [k], 0-based classes
+    queries: Tensor  # int64 [k], which query each comes from; a query may come twice, with two classes
+    masks: Tensor  # bool [k, T, H, W]
+
+
+@torch.no_grad()
+def top_instances(
+    prediction: Prediction,
+    valid_hw: tuple[int, int],
+    output_hw: tuple[int, int],
+    padded_hw: tuple[int, int],
+    k: int = 10,
+    clip: int = 0,
+) -> Instances:
+    """Return the `k` (query, class) pairs of highest probability, with their masks at the video's size.
+
+    The score is the softmax probability of the class, no-object left out. A mask is resized to the padded
+    frame, cropped to its valid part, resized to the video's size, and true where its logit is positive; frame
+    by frame, so that long videos need little more memory than their result.
+
+    Args:
+        prediction: of a batch of clips.
+        valid_hw: height and width of the frames before padding.
+        output_hw: height and width of the masks to return.
+        padded_hw: height and width of the frames that the model saw.
+        k: how many; fewer where there are fewer pairs.
+        clip: which clip of the batch.
+
+    >>> prediction = Prediction(torch.tensor([[[3.0, 0.0, 0.0]]]), torch.ones(1, 1, 2, 8, 8))
+    >>> instances = top_instances(prediction, (30, 32), (60, 64), (32, 32), k=1)
+    >>> instances.labels.item(), instances.masks.shape
+    (0, torch.Size([1, 2, 60, 64]))
+    """
+    probabilities = prediction.logits[clip].double().softmax(-1)[:, :-1]  # [Q, C]
+    scores, order = probabilities.flatten().sort(descending=True, stable=True)
+    scores, order = scores[:k], order[:k]
+    queries, labels = order // probabilities.shape[1], order % probabilities.shape[1]
+    height, width = valid_hw
+    masks = []
+    for frame in prediction.masks[clip][queries].float().unbind(1):  # [k, h, w] of every frame
+        valid = resize(frame[None], padded_hw)[..., :height, :width]
+        masks.append(resize(valid, output_hw)[0] > 0)
+    return Instances(scores, labels, queries, torch.stack(masks, dim=1))
