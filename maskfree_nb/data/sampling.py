@@ -47,15 +47,11 @@ class ClipConfig:
     def __post_init__(self):
         for name, valid, expected in (
             ("num_frames", self.num_frames >= 1, "at least 1"),
-            ("frame_range", 2 * self.frame_range + 1 >= self.num_frames, "room for num_frames frames"),
+            ("frame_range", 2 * self.frame_range + 1 >= self.num_frames, "at least (num_frames - 1) / 2"),
             ("order", self.order in ORDERS, " or ".join(ORDERS)),
             ("flip", 0 <= self.flip <= 1, "a probability"),
             ("crop", self.crop is None or min(self.crop) >= 1, "(height, width) in pixels"),
-            (
-                "crop_share",
-                self.crop_share is None or self._is_share_range(),
-                "(low, high), 0 < low <= high <= 1",
-            ),
+            ("crop_share", self.crop_share is None or self._is_share_range(), "0 < low <= high <= 1"),
             ("crop_share", self.crop is None or self.crop_share is None, "None where crop is given"),
             ("image_sizes", all(size >= 1 for size in self.image_sizes), "sizes in pixels"),
             ("max_size", self.max_size is None or self.max_size >= 1, "a size in pixels"),

@@ -44,8 +44,8 @@ class View:
         return self._mirror(masks)
 
     def boxes(self, boxes: Tensor, min_size: float = 0.0) -> Tensor:
-        """Show boxes [N, T, 4] (xyxy pixels, NaN where absent): clipped to the view, and absent where nothing,
-        or less than `min_size` pixels in width or height, is left."""
+        """Show boxes [N, T, 4] (xyxy pixels, NaN where absent), clipped to the view; absent where nothing, or
+        less than `min_size` pixels in width or height, is left."""
         size = boxes.new_tensor([self.width, self.height] * 2)
         scale = boxes.new_tensor([self.out_width, self.out_height] * 2) / size
         boxes = (boxes - boxes.new_tensor([self.left, self.top] * 2)).clamp(min=0).minimum(size) * scale

@@ -64,8 +64,8 @@ def load_ytvis(json_path: str | Path, image_root: str | Path, *, masks: bool) ->
 def verify_images(video_set: VideoSet, decode_at_most: int = 4096) -> None:
     """Check that every frame's file is there, whole, and of the size that the annotations say.
 
-    A set of up to `decode_at_most` frames is decoded in full. In a larger one only the header of a JPEG is read,
-    and its end marker, which a file cut short lacks; other formats are always decoded.
+    Up to `decode_at_most` frames in all are decoded in full. In a larger set only a JPEG's header and its end
+    marker, which a file cut short lacks, are read; other formats are always decoded.
 
     Raises:
         InputError: the first file that fails, with its video and its place in `file_names`.
