@@ -8,7 +8,8 @@ from pathlib import Path
 
 from maskfree_nb import __version__
 from maskfree_nb.errors import InputError
-from maskfree_nb.train_config import TrainConfig
+from maskfree_nb.options import build
+from maskfree_nb.train_config import TrainConfig, read_train_config
 
 EXAMPLES = {
     "maskfree": """examples:
@@ -53,21 +54,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _add(None, "maskfree", "Video instance segmentation trained from bounding boxes alone (MaskFreeVIS).")
+    parser = _add(
+        None, "maskfree", "Video instance segmentation trained from bounding boxes alone (MaskFreeVIS)."
+    )
     parser.add_argument("--version", action="version", version=f"maskfree {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    data = commands.add_parser("data", help="make the default data set, or hold a data set against real clips")
+    data = commands.add_parser(
+        "data", help="make the default data set, or hold a data set against real clips"
+    )
     data_commands = data.add_subparsers(metavar="COMMAND", required=True)
     make = _add(data_commands, "make", "Make the default data set in the YouTube-VIS layout.", _data_make)
     make.add_argument("folder", type=Path)
     make.add_argument("--seed", type=int, default=0, help="another seed, another data set (default: 0)")
-    stats = _add(data_commands, "stats", "Print what clips look like to the losses; needs true masks.", _data_stats)
+    stats = _add(
+        data_commands, "stats", "Print what clips look like to the losses; needs true masks.", _data_stats
+    )
     _add_data(stats)
 
-    training = _add(commands, "train", "Train a model from boxes alone (or as a baseline, or as the oracle).", _train)
+    training = _add(
+        commands, "train", "Train a model from boxes alone (or as a baseline, or as the oracle).", _train
+    )
     training.add_argument("out", type=Path, help="the run's folder: configuration, log, checkpoints, model")
-    training.add_argument("--config", type=Path, help="a config.json to start from; the flags below come on top")
+    training.add_argument(
+        "--config", type=Path, help="a config.json to start from; the flags below come on top"
+    )
     _add_data(training, required=False)
     training.add_argument("--supervision", choices=["boxes", "boxinst", "masks"], help="default: boxes")
     training.add_argument("--preset", help="tiny, small, r50 or r101 (default: tiny)")
@@ -77,11 +88,15 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="any key of config.json")
     training.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
 
-    evaluation = _add(commands, "eval", "Evaluate a model: video AP, per class, and of its masks' boxes.", _eval)
+    evaluation = _add(
+        commands, "eval", "Evaluate a model: video AP, per class, and of its masks' boxes.", _eval
+    )
     evaluation.add_argument("model", type=Path)
     _add_data(evaluation)
     evaluation.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
-    evaluation.add_argument("--out", type=Path, help="also write results.json and metrics.json into this folder")
+    evaluation.add_argument(
+        "--out", type=Path, help="also write results.json and metrics.json into this folder"
+    )
 
     predict = _add(commands, "predict", "Segment and track the objects of one video.", _predict)
     predict.add_argument("model", type=Path)
@@ -139,7 +154,7 @@ def training_config(options: argparse.Namespace) -> TrainConfig:
     """Put a run's configuration together: the file, then the flags, then `--set`."""
     stored = options.out / "config.json"
     source = options.config or (stored if options.resume and stored.exists() else None)
-    values = asdict(TrainConfig.read(source)) if source else {}
+    values = asdict(read_train_config(source)) if source else {}
     for name in ("annotations", "images", "preset", "steps", "batch_size", "seed"):
         if getattr(options, name) is not None:
             values[name] = getattr(options, name)
@@ -147,7 +162,7 @@ def training_config(options: argparse.Namespace) -> TrainConfig:
         values["criterion"] = {**values.get("criterion", {}), "supervision": options.supervision}
     for setting in options.set:
         _assign(values, setting)
-    return TrainConfig.from_options(values, source=str(source or "command line"))
+    return build(TrainConfig, values, str(source or "command line"))
 
 
 def _assign(values: dict, setting: str) -> None:

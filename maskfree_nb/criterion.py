@@ -1,7 +1,7 @@
 """The training loss of a clip: one switch says what supervises the masks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from maskfree_nb.boxloss import box_masks, colour_affinity, pairwise_loss, proje
 from maskfree_nb.errors import InputError
 from maskfree_nb.maskloss import box_fill, mask_losses, outside_loss
 from maskfree_nb.matcher import assign, box_dice_cost, class_cost, mask_bounding_boxes, mask_dice_cost
+from maskfree_nb.options import build
 from maskfree_nb.schedules import box_warmup
 from maskfree_nb.tkloss import TKLoss
 
@@ -76,7 +77,9 @@ class Criterion(nn.Module):
     def __init__(self, config: CriterionConfig, mask_stride: int = 4):
         super().__init__()
         self.config, self.mask_stride = config, mask_stride
-        self.tk_loss = TKLoss(**{"border": config.border, **config.tk, "stride": mask_stride})
+        self.tk_loss = build(
+            TKLoss, {"border": config.border, **config.tk, "stride": mask_stride}, "criterion option tk"
+        )
 
     def forward(
         self, predictions: Sequence, batch, progress: float = 1.0
@@ -220,12 +223,3 @@ class Criterion(nn.Module):
             terms["tk"] = self.tk_loss(mask_logits, matches, region, targets.clip_index)
             weights["tk"] = share * config.tk_weight
             figures["matches_per_pixel"] = matches.count().float().mean()
-
-
-def criterion_config(**options) -> CriterionConfig:
-    """A `CriterionConfig` from keywords (as read from JSON), with one clear error for an unknown name."""
-    known = [entry.name for entry in fields(CriterionConfig)]
-    for name in options:
-        if name not in known:
-            raise InputError(f"unknown criterion option {name!r}; known: {', '.join(known)}")
-    return CriterionConfig(**options)

@@ -35,8 +35,8 @@ def run_demo(out: str | Path, *, seed: int = 0, progress: bool = True, **overrid
     data = out / "data"
     print(f"1/4 data: {make_embedded(data)}")
     print("2/4 training from boxes alone")
-    config = TrainConfig.from_options(
-        {
+    config = TrainConfig(
+        **{
             **DEMO,
             "annotations": str(data / "train.json"),
             "images": str(data / "train" / "JPEGImages"),

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from maskfree_nb import atomic
 from maskfree_nb.errors import InputError
-from maskfree_nb.train_config import TrainConfig
+from maskfree_nb.train_config import TrainConfig, read_train_config
 
 
 def claim(out: Path, config: TrainConfig, resume: bool) -> None:
@@ -20,7 +20,7 @@ def claim(out: Path, config: TrainConfig, resume: bool) -> None:
         return
     if not resume:
         raise InputError(f"{out} already holds a run; go on with --resume, or choose another folder")
-    before, now = asdict(TrainConfig.read(stored)), asdict(config)
+    before, now = asdict(read_train_config(stored)), asdict(config)
     for name, value in now.items():
         if before[name] != value:
             raise InputError(

@@ -1,10 +1,11 @@
 """All that decides a training run, in one JSON file."""
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskfree_nb.errors import InputError
+from maskfree_nb.options import build
 
 
 @dataclass(frozen=True)
@@ -48,27 +49,30 @@ class TrainConfig:
     workers: int = 0
     seed: int = 0
 
-    @classmethod
-    def read(cls, path: str | Path) -> "TrainConfig":
-        """Read a `config.json`.
+    def __post_init__(self):
+        for name, valid, expected in (
+            ("steps", self.steps >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("learning_rate", self.learning_rate >= 0, "at least 0"),
+            ("clip_norm", self.clip_norm > 0, "above 0"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "0 <= ema_decay < 1"),
+            ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
+            ("keep_checkpoints", self.keep_checkpoints >= 1, "at least 1"),
+            ("mixed_precision", self.mixed_precision in ("no", "bf16"), "no or bf16"),
+            ("seed", self.seed >= 0, "at least 0"),
+        ):
+            if not valid:
+                raise InputError(f"training option {name} is {getattr(self, name)!r}, expected {expected}")
 
-        Raises:
-            InputError: no such file, no JSON, an unknown or a missing key.
-        """
-        try:
-            options = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot read the configuration: {error}") from None
-        return cls.from_options(options, source=str(path))
 
-    @classmethod
-    def from_options(cls, options: dict, source: str = "configuration") -> "TrainConfig":
-        """Make a config from a plain dict; `source` names it in errors."""
-        known = [entry.name for entry in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise InputError(f"{source}: unknown key {name!r}; known keys: {', '.join(known)}")
-        for name in ("annotations", "images"):
-            if not options.get(name):
-                raise InputError(f"{source}: {name!r} is missing")
-        return cls(**options)
+def read_train_config(path: str | Path) -> TrainConfig:
+    """Read a `config.json`.
+
+    Raises:
+        InputError: no such file, no JSON, an unknown or a missing option.
+    """
+    try:
+        options = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the configuration: {error}") from None
+    return build(TrainConfig, options, str(path))

@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from maskfree_nb import atomic
-from maskfree_nb.criterion import Criterion, criterion_config
+from maskfree_nb.criterion import Criterion, CriterionConfig
 from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_clips
 from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
 from maskfree_nb.errors import InputError
 from maskfree_nb.model.checkpoints import load_model, save_model
 from maskfree_nb.model.mask2former import VideoMask2Former, model_config, normalise_frames
+from maskfree_nb.options import build
 from maskfree_nb.run_folder import claim, load_newest_checkpoint, save_checkpoint, trim_log
 from maskfree_nb.schedules import learning_rate_factor
 from maskfree_nb.train_config import TrainConfig
@@ -54,7 +55,8 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     """
     out = Path(out)
     claim(out, config, resume)
-    criterion_options = criterion_config(**config.criterion)
+    criterion_options = build(CriterionConfig, config.criterion, "option criterion")
+    clip_options = build(ClipConfig, config.clips, "option clips")
     videos = load_ytvis(config.annotations, config.images, masks=criterion_options.supervision == "masks")
     verify_images(videos)
 
@@ -62,9 +64,8 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     set_seed(config.seed)
     model = _build_model(config, videos)
     criterion = Criterion(criterion_options, model.config.mask_stride).to(accelerator.device)
-    clip_config = ClipConfig(**config.clips)
     dataset = ClipDataset(
-        videos, clip_config, config.seed, config.steps * config.batch_size * accelerator.num_processes
+        videos, clip_options, config.seed, config.steps * config.batch_size * accelerator.num_processes
     )
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=config.learning_rate)
     average = None
@@ -100,7 +101,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
             if average is not None:
                 average.update_parameters(accelerator.unwrap_model(model))
             figures["seconds"] = round(time.perf_counter() - began, 4)
-            log.write(json.dumps({"step": step, **figures}) + "\n")
+            log.write(_log_line(step, figures))
             log.flush()
             bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
             if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
@@ -109,7 +110,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     path = out / "model.safetensors"
     if accelerator.is_main_process:
         result = average.module if average is not None else accelerator.unwrap_model(model)
-        save_model(path, result, metadata=_model_metadata(videos, clip_config))
+        save_model(path, result, metadata=_model_metadata(videos, clip_options))
     accelerator.wait_for_everyone()
     return path
 
@@ -184,7 +185,7 @@ def _step(
         group["lr"] = config.learning_rate * factor * group["factor"]
     batch = batch.to(accelerator.device)
     with accelerator.autocast():
-        predictions = model(normalise_frames(batch.frames))
+        predictions = model(normalise_frames(batch.frames, batch.valid_hw))
     loss, terms = criterion(predictions, batch, progress=step / config.steps)
 
     figures = _average_over_processes(accelerator, {"loss": loss.detach(), **terms})
@@ -203,6 +204,12 @@ def _average_over_processes(accelerator: Accelerator, values: dict[str, Tensor])
     stacked = torch.stack([value.float().to(accelerator.device) for value in values.values()])
     stacked = accelerator.reduce(stacked, reduction="mean")
     return {name: float(f"{value:.6g}") for name, value in zip(values, stacked.tolist(), strict=True)}
+
+
+def _log_line(step: int, figures: dict[str, float]) -> str:
+    """One JSON object; a figure that does not exist in this batch (no object in any clip) is null."""
+    known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    return json.dumps({"step": step, **known}) + "\n"
 
 
 def _diverged(step: int, what: str, figures: dict[str, float], batch: ClipBatch) -> str:

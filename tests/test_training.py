@@ -1,0 +1,195 @@
+"""Training runs: what they leave, what they never see, and that they end the same however they were stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_set import make_small_set, small_options
+from tolerances import TOL
+from torch.testing import assert_close
+
+from maskfree_nb import training
+from maskfree_nb.errors import InputError
+from maskfree_nb.options import build
+from maskfree_nb.train_config import TrainConfig, read_train_config
+from maskfree_nb.training import TrainingDiverged, train
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> tuple[Path, Path]:
+    return make_small_set(tmp_path_factory.mktemp("small"))
+
+
+def run(out: Path, small: tuple[Path, Path], resume: bool = False, **overrides) -> list[dict]:
+    config = build(TrainConfig, small_options(*small, **overrides), "test")
+    train(config, out, resume=resume, progress=False)
+    return read_log(out)
+
+
+def read_log(out: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model.safetensors")
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    a, b = weights(first), weights(second)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, small) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    run(out, small)
+    return out
+
+
+def test_a_run_leaves_config_log_checkpoints_and_model(uninterrupted):
+    log = read_log(uninterrupted)
+    assert [line["step"] for line in log] == list(range(8))
+    terms = {"loss", "loss_class", "box_fill", "box_warmup", "lr", "gradient_norm"}
+    assert all(terms <= line.keys() for line in log)
+    assert {"loss_mask", "loss_dice"} <= log[0].keys() and "loss_tk" not in log[0]
+    assert {"loss_projection", "loss_pairwise", "loss_tk", "loss_outside", "matches_per_pixel"} <= log[
+        -1
+    ].keys()
+    assert [line["box_warmup"] for line in log] == [1.0, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0]
+    checkpoints = sorted(path.name for path in (uninterrupted / "checkpoints").iterdir())
+    assert checkpoints == ["step_0000004", "step_0000006"]
+    assert read_train_config(uninterrupted / "config.json").steps == 8
+
+
+def test_the_weights_move(uninterrupted, small, tmp_path):
+    run(tmp_path, small, steps=1, learning_rate=0.0)
+    start, end = weights(tmp_path), weights(uninterrupted)
+    assert sum(not torch.equal(start[name], end[name]) for name in start) > 100
+
+
+@pytest.mark.parametrize("supervision", ["boxes", "boxinst"])
+def test_masks_in_the_file_change_no_number_of_a_box_run(tmp_path, small, uninterrupted, supervision):
+    annotations, images = small
+    bare = json.loads(annotations.read_text())
+    for annotation in bare["annotations"]:
+        del annotation["segmentations"], annotation["areas"]
+    boxes_only = tmp_path / "boxes_only.json"
+    boxes_only.write_text(json.dumps(bare))
+    options = {"supervision": supervision, "box_warmup": 0.25, "box_ramp": 0.25, "tk": {"radius": 2}}
+    with_masks = run(tmp_path / "with", small, criterion=options)
+    without = run(tmp_path / "without", (boxes_only, images), criterion=options)
+    assert with_masks == without
+    assert_same_weights(tmp_path / "with", tmp_path / "without")
+
+
+def test_the_oracle_needs_masks(tmp_path, small):
+    annotations, images = make_small_set(tmp_path / "bare", masks=False)
+    with pytest.raises(InputError, match="segmentations"):
+        run(tmp_path / "run", (annotations, images), criterion={"supervision": "masks"})
+    log = run(tmp_path / "oracle", small, criterion={"supervision": "masks"}, steps=2)
+    assert all(line["box_warmup"] == 0 and "loss_mask" in line for line in log)
+
+
+@pytest.mark.parametrize("after", [3, 5])
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, small, uninterrupted, after):
+    """SIGKILL once the log holds `after` lines, then resume: log and weights are those of the unbroken run."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(small_options(*small)))
+    command = [
+        sys.executable,
+        "-m",
+        "maskfree_nb.cli",
+        "train",
+        str(tmp_path / "run"),
+        "--config",
+        str(config),
+    ]
+    log = tmp_path / "run" / "log.jsonl"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= after):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    subprocess.run(
+        [*command[:5], "--resume"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert read_log(tmp_path / "run") == read_log(uninterrupted)
+    assert_same_weights(tmp_path / "run", uninterrupted)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_batch_named(tmp_path, small, monkeypatch):
+    real = training.Criterion.forward
+    calls = []
+
+    def poisoned(self, predictions, batch, progress=1.0):
+        loss, terms = real(self, predictions, batch, progress)
+        calls.append(batch)
+        return (loss * float("nan") if len(calls) == 6 else loss), terms
+
+    monkeypatch.setattr(training.Criterion, "forward", poisoned)
+    with pytest.raises(TrainingDiverged, match=r"step 5: the loss is not finite .* video \d, frames \["):
+        run(tmp_path, small)
+    assert (tmp_path / "checkpoints" / "step_0000004").is_dir()
+    assert len(read_log(tmp_path)) == 5
+    monkeypatch.undo()
+    assert len(run(tmp_path, small, resume=True)) == 8
+
+
+def test_a_folder_holds_one_run(tmp_path, small, uninterrupted):
+    with pytest.raises(InputError, match="already holds a run"):
+        run(uninterrupted, small)
+    with pytest.raises(InputError, match="learning_rate was 0.001, now 0.1"):
+        run(uninterrupted, small, resume=True, learning_rate=0.1)
+
+
+def test_ema_keeps_the_average(tmp_path, small):
+    run(tmp_path / "ema", small, ema_decay=0.9, steps=4)
+    run(tmp_path / "plain", small, steps=4)
+    a, b = weights(tmp_path / "ema"), weights(tmp_path / "plain")
+    assert a.keys() == b.keys()
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+
+
+def test_starting_from_a_model(tmp_path, small, uninterrupted):
+    log = run(tmp_path / "next", small, init=str(uninterrupted / "model.safetensors"), steps=2)
+    assert log[0]["loss"] < read_log(uninterrupted)[0]["loss"]
+    with pytest.raises(InputError, match="holds another model"):
+        run(
+            tmp_path / "other", small, init=str(uninterrupted / "model.safetensors"), model={"num_queries": 5}
+        )
+
+
+def test_two_processes_train_as_one_with_twice_the_batch(tmp_path, small):
+    one = run(tmp_path / "one", small, batch_size=4, steps=6)
+    options = tmp_path / "config.json"
+    options.write_text(json.dumps(small_options(*small, batch_size=2, steps=6)))
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "maskfree_nb.cli", "train", str(tmp_path / "two"), "--config", str(options)],
+        check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
+    two = read_log(tmp_path / "two")
+    assert len(two) == len(one) == 6
+    losses = [torch.tensor([line["loss"] for line in log]) for log in (one, two)]
+    assert_close(*losses, **TOL["two processes against one"])
+
+
+def test_unknown_options_are_named(small):
+    with pytest.raises(InputError, match="run.json: unknown option 'learning_rat'"):
+        build(TrainConfig, small_options(*small, learning_rat=1), "run.json")
+    with pytest.raises(InputError, match="run.json: 'annotations' is missing"):
+        build(TrainConfig, {"images": "x"}, "run.json")
