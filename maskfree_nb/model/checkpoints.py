@@ -5,7 +5,6 @@ import pickle
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -57,8 +56,8 @@ def load_model(path: str | Path) -> VideoMask2Former:
 def load_official(model: VideoMask2Former, path: str | Path, *, reset_class_head: bool = False) -> None:
     """Load into `model` the weights of an official checkpoint or of Hugging Face's Mask2Former.
 
-    Image and video models have the same tensors, so checkpoints of either start a video model. Every tensor must
-    be there, with its shape.
+    Image and video models have the same tensors, so checkpoints of either start a video model. Every tensor
+    must be there, with its shape.
 
     Args:
         model: of the preset that fits the checkpoint, such as "r50".
@@ -69,12 +68,7 @@ def load_official(model: VideoMask2Former, path: str | Path, *, reset_class_head
         InputError: the file is missing, broken, not a checkpoint, or of another model.
     """
     path = Path(path)
-    readers = {".pth": _read_pth, ".pkl": _read_pkl, ".safetensors": lambda path: _read_safetensors(path)[0]}
-    if path.suffix not in readers:
-        raise InputError(
-            f"{path}: cannot load a {path.suffix or 'nameless'} file, expected {', '.join(readers)}"
-        )
-    tensors = readers[path.suffix](path)
+    tensors = _read_official(path)
     if is_huggingface(tensors):
         tensors = official_names(tensors)
     tensors = {
@@ -88,8 +82,8 @@ def load_official(model: VideoMask2Former, path: str | Path, *, reset_class_head
     rows = tensors.get(CLASS_HEAD + "bias")
     if rows is not None and len(rows) != model.config.num_classes + 1:
         raise InputError(
-            f"{path}: its class head is for {len(rows) - 1} classes, the model's for {model.config.num_classes}; "
-            "reset_class_head=True loads all else and keeps the model's"
+            f"{path}: its class head is for {len(rows) - 1} classes, the model's for "
+            f"{model.config.num_classes}; reset_class_head=True loads all else and keeps the model's"
         )
     _load(model, tensors, path)
 
@@ -119,56 +113,54 @@ def _load(model: VideoMask2Former, tensors: dict[str, Tensor], path: str | Path)
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except Exception as error:  # safetensors has its own types, one for each way to be broken
         raise _unreadable(path, error) from error
 
 
-def _read_pth(path: Path) -> dict[str, Tensor]:
+def _read_official(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)[0]
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the content decides what breaks
+        if path.suffix == ".pth":
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        elif path.suffix == ".pkl":
+            with open(path, "rb") as file:
+                content = _ArrayUnpickler(file, encoding="latin1").load()
+        else:
+            raise ValueError("expected a name that ends in .pth, .pkl or .safetensors")
+        if not isinstance(content, dict):
+            raise ValueError(f"expected a dictionary of arrays, found a {type(content).__name__}")
+        arrays = content.get("model", content)  # {"model": {name: array}, ..} or {name: array}
+        return {name: torch.as_tensor(array) for name, array in arrays.items()}
+    except Exception as error:  # what breaks depends on the content, which may be anything
         raise _unreadable(path, error) from error
-    return _tensors(path, content)
-
-
-def _read_pkl(path: Path) -> dict[str, Tensor]:
-    try:
-        with open(path, "rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-    except Exception as error:  # the content decides what breaks
-        raise _unreadable(path, error) from error
-    return _tensors(path, content)
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     if not path.is_file():
         return InputError(f"{path}: no such file")
     reason = str(error).split("\n")[0] or type(error).__name__
-    return InputError(
-        f"{path}: cannot be read as a checkpoint, it is cut short, damaged or unsafe ({reason})"
-    )
-
-
-def _tensors(path: Path, content: object) -> dict[str, Tensor]:
-    """Take the tensors out of {"model": {name: array}, ..} or {name: array}."""
-    arrays = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(arrays, dict) or not all(isinstance(a, Tensor | np.ndarray) for a in arrays.values()):
-        raise InputError(
-            f"{path}: is not a checkpoint, expected a dictionary of arrays, by name or under 'model'"
-        )
-    return {name: torch.as_tensor(array) for name, array in arrays.items()}
+    return InputError(f"{path}: cannot be read as a checkpoint: {reason}")
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     """An unpickler that can make numpy arrays and nothing else."""
 
-    ALLOWED = frozenset(
-        {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"), ("collections", "OrderedDict")}
-        | {(f"numpy.{core}.multiarray", f) for core in ("core", "_core") for f in ("_reconstruct", "scalar")}
-    )
+    ALLOWED = frozenset({
+        ("collections", "OrderedDict"),
+        ("_codecs", "encode"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+    })  # fmt: skip
 
     def find_class(self, module: str, name: str) -> object:
+        module = module.replace(
+            "numpy.core.", "numpy._core."
+        )  # numpy 1 wrote the first, numpy 2 has the second
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, only numpy arrays are allowed")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, but only numpy arrays are let in")
+        return super().find_class(module, name)
