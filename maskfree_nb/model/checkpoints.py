@@ -19,20 +19,28 @@ from maskfree_nb.model.mask2former import VideoMask2Former
 CLASS_HEAD = "sem_seg_head.predictor.class_embed."
 
 
-def save_model(path: str | Path, model: VideoMask2Former) -> None:
+def save_model(path: str | Path, model: VideoMask2Former, metadata: dict | None = None) -> None:
     """Write weights and configuration to one `.safetensors` file, atomically.
+
+    Args:
+        path: the file.
+        model: the model.
+        metadata: anything JSON that should travel with it, such as the classes' names.
 
     >>> import tempfile
     >>> from maskfree_nb.model.config import model_config
-    >>> model = VideoMask2Former(model_config("tiny", num_classes=4))
+    >>> model = VideoMask2Former(model_config("tiny", num_classes=1))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_model(f"{folder}/model.safetensors", model)
+    ...     save_model(f"{folder}/model.safetensors", model, {"classes": ["cat"]})
     ...     load_model(f"{folder}/model.safetensors").config == model.config
+    ...     read_metadata(f"{folder}/model.safetensors")
     True
+    {'classes': ['cat']}
     """
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    header = {"config": json.dumps(asdict(model.config)), "metadata": json.dumps(metadata or {})}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"config": json.dumps(asdict(model.config))})
+        save_file(tensors, temporary, metadata=header)
 
 
 def load_model(path: str | Path) -> VideoMask2Former:
@@ -41,16 +49,29 @@ def load_model(path: str | Path) -> VideoMask2Former:
     Raises:
         InputError: the file is missing or broken, or something else wrote it.
     """
-    tensors, metadata = _read_safetensors(Path(path))
-    if "config" not in metadata:
-        raise InputError(f"{path}: holds no model configuration; load_official reads files of other programs")
+    tensors, header = _read_safetensors(Path(path))
     try:
-        config = ModelConfig(**json.loads(metadata["config"]))
-    except (ValueError, TypeError) as error:
+        config = ModelConfig(**_ours(header, "config", path))
+    except TypeError as error:
         raise InputError(f"{path}: its model configuration cannot be used: {error}") from error
     model = VideoMask2Former(config)
     _load(model, tensors, path)
     return model
+
+
+def read_metadata(path: str | Path) -> dict:
+    """Return the metadata that was given to `save_model`.
+
+    Raises:
+        InputError: the file is missing or broken, or something else wrote it.
+    """
+    return _ours(_read_safetensors(Path(path), tensors=False)[1], "metadata", path)
+
+
+def _ours(header: dict[str, str], key: str, path: str | Path) -> dict:
+    if key not in header:
+        raise InputError(f"{path}: holds no {key} of ours; load_official reads checkpoints of other programs")
+    return json.loads(header[key])
 
 
 def load_official(model: VideoMask2Former, path: str | Path, *, reset_class_head: bool = False) -> None:
@@ -110,10 +131,11 @@ def _load(model: VideoMask2Former, tensors: dict[str, Tensor], path: str | Path)
     model.load_state_dict(tensors)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            names = file.keys() if tensors else ()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except Exception as error:  # safetensors has its own types, one for each way to be broken
         raise _unreadable(path, error) from error
 
