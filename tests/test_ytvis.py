@@ -8,7 +8,7 @@ import drawn_videos
 import numpy as np
 import pytest
 from conftest import oracle_folder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -176,6 +176,7 @@ def test_written_annotations_read_back(drawn, masks, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["instances.json"]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_rle_round_trip(data):
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))

@@ -46,9 +46,10 @@ class View:
     def boxes(self, boxes: Tensor, min_size: float = 0.0) -> Tensor:
         """Show boxes [N, T, 4] (xyxy pixels, NaN where absent), clipped to the view; absent where nothing, or
         less than `min_size` pixels in width or height, is left."""
+        corner = boxes.new_tensor([self.left, self.top] * 2)
         size = boxes.new_tensor([self.width, self.height] * 2)
-        scale = boxes.new_tensor([self.out_width, self.out_height] * 2) / size
-        boxes = (boxes - boxes.new_tensor([self.left, self.top] * 2)).clamp(min=0).minimum(size) * scale
+        out_size = boxes.new_tensor([self.out_width, self.out_height] * 2)
+        boxes = (boxes - corner).clamp(min=0).minimum(size) * out_size / size  # the edge stays the edge, exactly
         if self.mirrored:
             x0, y0, x1, y1 = boxes.unbind(-1)
             boxes = torch.stack((self.out_width - x1, y0, self.out_width - x0, y1), dim=-1)
