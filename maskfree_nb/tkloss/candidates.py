@@ -8,8 +8,8 @@ Offsets = tuple[tuple[int, int], ...]
 def disk_offsets(radius: int) -> Offsets:
     """Return every integer offset (dy, dx) within `radius`, the candidate set of the paper.
 
-    S_p = { p + (dy, dx) : dy² + dx² <= R² }  (Algorithm 1, line 9, of MaskFreeVIS, CVPR 2023, arXiv 2303.15904).
-    The place of an offset in the tuple (dy ascending, then dx ascending) is the candidate's number everywhere.
+    S_p = { p + (dy, dx) : dy² + dx² <= R² }  (Algorithm 1, line 9, of MaskFreeVIS, CVPR 2023, arXiv
+    2303.15904). The place of an offset in the tuple, dy ascending, then dx ascending, is its number.
 
     Args:
         radius: R >= 0, in pixels of the mask map. The paper's R = 5 gives 81 candidates.

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from maskfree_nb.errors import InputError
 
+CHANNEL_ORDERS = ("rgb", "bgr")
 # linear sRGB -> XYZ under D65, 2 degrees, each row divided by the white point (.95047, 1, 1.08883)
 RGB_TO_XYZ = (
     (0.412453 / 0.95047, 0.357580 / 0.95047, 0.180423 / 0.95047),
@@ -20,8 +21,8 @@ def rgb_to_lab(
 ) -> Tensor:
     """Convert frames to CIE-Lab at the resolution of the mask maps.
 
-    Average-pool, sRGB -> linear -> XYZ -> Lab:  L = 116 f(Y) - 16,  a = 500 (f(X) - f(Y)),  b = 200 (f(Y) - f(Z)),
-    f(u) = cbrt(u) if u > .008856 else 7.787 u + 16/116  (IEC 61966-2-1 and CIE 15, as in scikit-image).
+    Average pool, sRGB -> linear -> XYZ, then L = 116 f(Y) - 16, a = 500 (f(X) - f(Y)), b = 200 (f(Y) - f(Z))
+    with f(u) = cbrt(u) if u > .008856 else 7.787 u + 16/116  (IEC 61966-2-1 and CIE 15, as in scikit-image).
 
     Args:
         frames: [..., 3, H, W], uint8, or float in 0..255.
@@ -43,16 +44,16 @@ def rgb_to_lab(
         raise InputError(f"frames have shape {list(frames.shape)}, expected [..., 3, H, W]")
     if not isinstance(stride, int) or stride < 1:
         raise InputError(f"stride is {stride!r}, expected an integer >= 1")
-    if channel_order not in ("rgb", "bgr"):
+    if channel_order not in CHANNEL_ORDERS:
         raise InputError(f"channel_order is {channel_order!r}, expected 'rgb' or 'bgr'")
 
-    colour = F.avg_pool2d(frames.flatten(0, -4).float(), stride)  # [..., 3, h, w]
+    colour = F.avg_pool2d(frames.reshape(-1, *frames.shape[-3:]).float(), stride)  # [frames, 3, h, w]
     if channel_order == "bgr":
         colour = colour.flip(-3)
     colour = (colour.floor() if quantise else colour) / 255
     linear = torch.where(colour > 0.04045, ((colour + 0.055) / 1.055) ** 2.4, colour / 12.92)
     matrix = torch.tensor(RGB_TO_XYZ, device=linear.device)
-    xyz = torch.einsum("ij,...jhw->...ihw", matrix, linear)
+    xyz = torch.einsum("ij,njhw->nihw", matrix, linear)
     f = torch.where(xyz > 0.008856, xyz ** (1 / 3), 7.787 * xyz + 16 / 116)
     fx, fy, fz = f.unbind(-3)
     lab = torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], dim=-3)

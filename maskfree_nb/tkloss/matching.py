@@ -11,15 +11,17 @@ from maskfree_nb import backend as backends
 from maskfree_nb.errors import InputError
 from maskfree_nb.tkloss.candidates import Offsets
 
+BORDERS = ("clean", "zero")
 NONE = 255  # in `index`: no match in this place
 NO_KEY = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
 class Matches:
-    """The matches of every pixel of every frame pair, found once per clip and shared by all instances and layers.
+    """The matches of every pixel of every frame pair: found once per clip, used by all instances and layers.
 
-    Pair (a, b), pixel (y, x) of frame b: candidate s is pixel (y + dy, x + dx) of frame a, (dy, dx) = offsets[s].
+    For pair (a, b) and pixel (y, x) of frame b, candidate s is pixel (y + dy, x + dx) of frame a, where
+    (dy, dx) = offsets[s].
 
     Attributes:
         bits: int32 [B, P, ceil(S/32), h, w]; bit s % 32 of word s // 32 is set where candidate s is a match.
@@ -83,7 +85,7 @@ def match_patches(
     """Match every pixel with at most K patches of the other frame of each pair.
 
     S_p = top-K of the candidates by patch distance, of those the ones with exp(-d/2) >= D
-    (Algorithm 1, line 11, of MaskFreeVIS, CVPR 2023). See `knn_match` for the distance d and the border rules.
+    (Algorithm 1, line 11, of MaskFreeVIS, CVPR 2023). `knn_match` defines the distance d and the borders.
 
     Args:
         lab: float32 [B, T, 3, h, w] or [T, 3, h, w], from `rgb_to_lab`.
@@ -135,20 +137,20 @@ def knn_match(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Find the K nearest candidate patches within `max_distance`: the plain torch definition.
 
-    d(p, q)² = Σ over the patch and the 3 channels of (Lab_b(p + i) - Lab_a(q + i))²: for one offset q - p this is a
-    box sum of the squared difference of two shifted frames, so no patch is ever copied. Patch pixels outside the
-    frame are Lab (0, 0, 0). Equal distances: the lower offset index is the nearer one.
+    d(p, q)² = Σ over patch places i and the 3 channels of (Lab_b(p + i) - Lab_a(q + i))². For one offset
+    q - p it is a box sum of the squared difference of two shifted frames: no patch is ever copied.
+    Patch pixels outside the frame are Lab (0, 0, 0). Of equal distances the lower offset index is the nearer.
 
     Args:
         lab: float32 [B, T, 3, h, w].
         frame_pairs, offsets, k, patch_size, return_index: as in `match_patches`.
         max_distance: the largest d of a match, -2 ln D.
-        border: "clean": a candidate centre outside the frame does not exist. "zero": it is a patch of all zeros that
-            may take one of the K places, as in the published code.
+        border: "clean": a candidate centre outside the frame does not exist. "zero": it is a patch of zeros
+            that may take one of the K places, as in the published code.
 
     Returns:
-        bits int32 [B, P, ceil(S/32), h, w], and index uint8, distance float32 [B, P, K, h, w] if `return_index`,
-        else None, None. Layout as in `Matches`.
+        bits int32 [B, P, ceil(S/32), h, w]; with `return_index` also index uint8 and distance float32, both
+        [B, P, K, h, w], else None, None. `Matches` describes them.
     """
     _check_options(lab, frame_pairs, offsets, k, patch_size, border, return_index)
     sources, centres = zip(*frame_pairs, strict=True)
@@ -190,10 +192,9 @@ def knn_match(
 
 def unpack_bits(bits: Tensor, count: int, dim: int) -> Tensor:
     """Turn words of 32 bits along `dim` into `count` booleans along `dim`."""
-    words = bits.unsqueeze(dim + 1)  # [..., words, 1, ...]
-    place = torch.arange(32, dtype=torch.int32, device=bits.device)
-    place = place.view([32 if d == dim + 1 else 1 for d in range(words.ndim)])
-    return ((words >> place) & 1).flatten(dim, dim + 1).narrow(dim, 0, count).bool()
+    s = torch.arange(count, device=bits.device)
+    place = (s % 32).int().view([-1] + [1] * (bits.ndim - dim - 1))  # [S, 1, ...]
+    return ((bits.index_select(dim, s // 32) >> place) & 1).bool()
 
 
 def _pack(number: Tensor, matched: Tensor, count: int) -> Tensor:
@@ -231,7 +232,7 @@ def _check_options(lab, frame_pairs, offsets, k, patch_size, border, return_inde
         raise InputError(f"k is {k!r}, expected an integer >= 1")
     if not isinstance(patch_size, int) or patch_size < 1 or patch_size % 2 == 0:
         raise InputError(f"patch_size is {patch_size!r}, expected an odd integer >= 1")
-    if border not in ("clean", "zero"):
+    if border not in BORDERS:
         raise InputError(f"border is {border!r}, expected 'clean' or 'zero'")
     if return_index and len(offsets) > NONE:
-        raise InputError(f"return_index is possible for at most {NONE} candidates, offsets has {len(offsets)}")
+        raise InputError(f"return_index takes at most {NONE} candidates, offsets has {len(offsets)}")

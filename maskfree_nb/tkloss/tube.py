@@ -27,7 +27,7 @@ def frame_pairs(num_frames: int, tube: str = "cyclic") -> list[tuple[int, int]]:
     [(0, 1), (0, 2), (1, 2)]
     """
     if num_frames < 2:
-        raise InputError(f"a tube of {num_frames} frame(s) has no frame pair; the TK-Loss needs T >= 2 frames")
+        raise InputError(f"a tube of {num_frames} frame has no frame pair; the TK-Loss needs T >= 2 frames")
     if tube == "cyclic":
         return [(t, (t + 1) % num_frames) for t in range(num_frames)]
     if tube == "sequential":
