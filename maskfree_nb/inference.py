@@ -1,7 +1,6 @@
 """From frames to tracks: run a trained model over whole videos."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,34 +9,20 @@ from tqdm import tqdm
 
 from maskfree_nb import atomic
 from maskfree_nb.data import rle
-from maskfree_nb.data.clips import resize_shortest_edge, video_frames
+from maskfree_nb.data.clips import video_frames
+from maskfree_nb.data.frames import resize_shortest_edge
 from maskfree_nb.data.video import read_frames, write_mp4
 from maskfree_nb.data.ytvis import VideoSet
 from maskfree_nb.model.checkpoints import load_model, read_metadata
 from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
-from maskfree_nb.model.postprocess import top_instances
+from maskfree_nb.model.postprocess import Instances, top_instances
 from maskfree_nb.viz.overlays import draw_instances
-
-
-@dataclass(frozen=True)
-class Tracks:
-    """The instances found in one video, best first.
-
-    Attributes:
-        scores: float32 [N], probability of the class, 0..1.
-        labels: int64 [N], 0-based class numbers.
-        masks: bool [N, T, H, W] at the size of the frames given.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    masks: Tensor
 
 
 @torch.no_grad()
 def predict_video(
     model: VideoMask2Former, frames: Tensor, *, image_size: int | None = None, max_instances: int = 10
-) -> Tracks:
+) -> Instances:
     """Find and follow the instances of one video; all frames are seen at once, so identities need no linking.
 
     Args:
@@ -47,7 +32,7 @@ def predict_video(
         max_instances: how many (query, class) pairs are kept.
 
     Returns:
-        `Tracks` with masks at H x W.
+        `Instances`, best first, with masks at H x W.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -57,10 +42,8 @@ def predict_video(
     valid_hw = tuple(frames.shape[-2:])
     padded = pad_to_multiple(normalise_frames(frames.to(device)), 32)
     prediction = model(padded[None])[-1]
-    scores, labels, masks = top_instances(
-        prediction, valid_hw, (height, width), padded.shape[-2:], k=max_instances
-    )
-    return Tracks(scores.cpu(), labels.cpu(), masks.cpu())
+    found = top_instances(prediction, valid_hw, (height, width), padded.shape[-2:], k=max_instances)
+    return Instances(*(tensor.cpu() for tensor in found))
 
 
 def predict_set(
@@ -74,7 +57,7 @@ def predict_set(
     return results
 
 
-def to_results(video_id: int, tracks: Tracks, category_ids: Iterable[int]) -> list[dict]:
+def to_results(video_id: int, tracks: Instances, category_ids: Iterable[int]) -> list[dict]:
     """Tracks as YouTube-VIS results: `video_id category_id score segmentations`, one RLE or None a frame."""
     category_ids = list(category_ids)
     return [
@@ -90,7 +73,7 @@ def to_results(video_id: int, tracks: Tracks, category_ids: Iterable[int]) -> li
     ]
 
 
-def draw_tracks(frames: Tensor, tracks: Tracks, categories: list[dict], *, min_score: float = 0.3) -> Tensor:
+def draw_tracks(frames: Tensor, tracks: Instances, categories: list[dict], *, min_score: float = 0.3) -> Tensor:
     """Draw tracks of at least `min_score` over their frames: uint8 [T, 3, H, W] -> uint8 [T, 3, H', W']."""
     shown = tracks.scores >= min_score
     names = [categories[label]["name"] for label in tracks.labels[shown].tolist()]

@@ -22,7 +22,7 @@ from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_c
 from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
 from maskfree_nb.errors import InputError
 from maskfree_nb.model.checkpoints import load_model, save_model
-from maskfree_nb.model.mask2former import VideoMask2Former, model_config, normalise_frames
+from maskfree_nb.model.mask2former import ModelConfig, VideoMask2Former, model_config, normalise_frames
 from maskfree_nb.options import build
 from maskfree_nb.run_folder import claim, load_newest_checkpoint, save_checkpoint, trim_log
 from maskfree_nb.schedules import learning_rate_factor
@@ -116,7 +116,9 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
 
 
 def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
-    wanted = model_config(config.preset, num_classes=len(videos.categories), **config.model)
+    classes = {"num_classes": len(videos.categories)}
+    build(ModelConfig, {**config.model, **classes}, "option model")
+    wanted = model_config(config.preset, **{**config.model, **classes})
     if config.init is None:
         return VideoMask2Former(wanted)
     model = load_model(config.init)
