@@ -1,5 +1,8 @@
 """Step 1 of the TK-Loss: which pixels of the other frame may match a pixel (the search window)."""
 
+from torch import Tensor
+from torch.nn import functional as F
+
 from maskfree_nb.errors import InputError
 
 Offsets = tuple[tuple[int, int], ...]
@@ -40,6 +43,25 @@ def grid_offsets(radius: int, dilation: int = 1) -> Offsets:
     _check("dilation", dilation, 1)
     steps = range(-radius * dilation, radius * dilation + 1, dilation)
     return tuple((dy, dx) for dy in steps for dx in steps)
+
+
+def pad_by_reach(maps: Tensor, offsets: Offsets) -> Tensor:
+    """Pad [..., h, w] with zeros on all sides, as far as the farthest candidate reaches."""
+    reach = max(max(abs(dy), abs(dx)) for dy, dx in offsets)
+    return F.pad(maps, [reach] * 4)
+
+
+def shifted(padded: Tensor, offset: tuple[int, int], height: int, width: int) -> Tensor:
+    """Return the view [..., h, w] of a padded map whose pixel (y, x) is the map's pixel (y + dy, x + dx).
+
+    >>> import torch
+    >>> row = torch.tensor([[1, 2, 3]])
+    >>> shifted(pad_by_reach(row, ((0, 1),)), (0, 1), 1, 3)
+    tensor([[2, 3, 0]])
+    """
+    top = (padded.shape[-2] - height) // 2 + offset[0]
+    left = (padded.shape[-1] - width) // 2 + offset[1]
+    return padded[..., top : top + height, left : left + width]
 
 
 def _check(name: str, value: int, least: int) -> None:

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from maskfree_nb.errors import InputError
-from maskfree_nb.tkloss.candidates import Offsets
+from maskfree_nb.tkloss.candidates import Offsets, pad_by_reach, shifted
 from maskfree_nb.tkloss.matching import unpack_bits
 
 NORMALISERS = ("matches", "pixels")
@@ -104,21 +104,17 @@ def tube_consistency_dense(
     clip_index = check_tube(mask_logits, bits, offsets, frame_pairs, region, clip_index, normaliser)
     logits = mask_logits.to(_arithmetic(mask_logits))
     height, width = logits.shape[-2:]
+    padded = pad_by_reach(logits, offsets)
+    in_frame = pad_by_reach(torch.ones_like(region), offsets)
     keep = unpack_bits(bits, len(offsets), dim=2)[clip_index] & region[:, None, None]  # [N, P, S, h, w]
     weight = keep.sum(dim=(0, 2, 3, 4)).to(logits.dtype)  # [P]
     pair_sums = []
     for p, (a, b) in enumerate(frame_pairs):
         total = logits.new_zeros(len(logits))
-        for s, (dy, dx) in enumerate(offsets):
-            top, bottom = (
-                max(0, -dy),
-                max(0, min(height, height - dy)),
-            )  # centre pixels whose candidate exists
-            left, right = max(0, -dx), max(0, min(width, width - dx))
-            centre = logits[:, :, b, top:bottom, left:right]  # [L, N, rows, columns]
-            source = logits[:, :, a, top + dy : bottom + dy, left + dx : right + dx]
-            kept = keep[:, p, s, top:bottom, left:right]
-            total = total + (pair_term(source, centre) * kept).sum(dim=(1, 2, 3))
+        for s, offset in enumerate(offsets):
+            source = shifted(padded[:, :, a], offset, height, width)  # [L, N, h, w]
+            counted = keep[:, p, s] & shifted(in_frame, offset, height, width)  # [N, h, w]
+            total = total + (pair_term(source, logits[:, :, b]) * counted).sum(dim=(1, 2, 3))
         pair_sums.append(total)
     pair_loss = torch.stack(pair_sums, dim=1) / _divisor(weight, region, normaliser)  # [L, P]
     return TubeConsistency(pair_loss.sum(1), pair_loss.detach(), weight)

@@ -145,14 +145,14 @@ class TKLoss(nn.Module):
         return self.match_lab(self.lab(frames), return_index)
 
     def lab(self, frames: Tensor) -> Tensor:
-        """Return the colours that are compared, float32 [..., T, 3, h, w]: the first half of `match`."""
+        """Return the colours that are compared, float32 [..., 3, h, w]: the first half of `match`."""
         names = ("stride", "channel_order", "quantise")
         triton = backends.resolve(self.options["backend"], frames) == "triton"
         op = backends.kernels().rgb_to_lab if triton else rgb_to_lab
         return op(frames, **{name: self.options[name] for name in names})
 
     def match_lab(self, lab: Tensor, return_index: bool = False) -> Matches:
-        """Find the matches of colours [T, 3, h, w] or [B, T, 3, h, w] from `lab`: the other half of `match`."""
+        """Find the matches of colours from `lab`, [T, 3, h, w] or [B, T, 3, h, w]: its second half."""
         if lab.ndim not in (4, 5):
             raise InputError(f"a clip has shape {list(lab.shape)}, expected [T, 3, h, w] or [B, T, 3, h, w]")
         names = ("k", "threshold", "patch_size", "border", "backend")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from maskfree_nb import backend as backends
 from maskfree_nb.errors import InputError
-from maskfree_nb.tkloss.candidates import Offsets
+from maskfree_nb.tkloss.candidates import Offsets, pad_by_reach, shifted
 
 BORDERS = ("clean", "zero")
 NONE = 255  # in `index`: no match in this place
@@ -155,27 +155,24 @@ def knn_match(
     _check_options(lab, frame_pairs, offsets, k, patch_size, border, return_index)
     sources, centres = zip(*frame_pairs, strict=True)
     height, width = lab.shape[-2:]
-    half = patch_size // 2
-    reach = max(max(abs(dy), abs(dx)) for dy, dx in offsets)
-    source = F.pad(lab, [half + reach] * 4)[:, sources]  # [B, P, 3, h + 2(half+reach), w + ...]
-    centre = F.pad(lab, [half] * 4)[:, centres]  # [B, P, 3, h + 2 half, w + 2 half]
-    zero_patch = _box_sum(centre.square().sum(2), patch_size) if border == "zero" else None
+    margin = patch_size // 2
+    patched = F.pad(lab, [margin] * 4)  # patches reach so far beyond the frame
+    centre = patched[:, centres]  # [B, P, 3, h + 2 margin, w + 2 margin]
+    source = pad_by_reach(patched, offsets)[:, sources]
+    in_frame = pad_by_reach(lab.new_ones(height, width), offsets).bool()
+    # the squared distance to a candidate outside the frame
+    beyond = _box_sum(centre.square().sum(2), patch_size) if border == "zero" else lab.new_tensor(math.inf)
+    limit = min(max_distance**2, torch.finfo(torch.float32).max)
 
     shape = (len(lab), len(frame_pairs), height, width)
     nearest = [torch.full(shape, NO_KEY, device=lab.device) for _ in range(k)]  # most similar first
-    for s, (dy, dx) in enumerate(offsets):
-        top, left = reach + dy, reach + dx
-        shifted = source[..., top : top + height + 2 * half, left : left + width + 2 * half]
-        squared = _box_sum((centre - shifted).square_().sum(2), patch_size)  # [B, P, h, w]
-        outside = _outside(dy, dx, height, width, lab.device)
-        if border == "zero":
-            squared = torch.where(outside, zero_patch, squared)
-            rejected = squared > max_distance**2
-        else:
-            rejected = outside | (squared > max_distance**2)
+    for s, offset in enumerate(offsets):
+        difference = centre - shifted(source, offset, height + 2 * margin, width + 2 * margin)
+        squared = _box_sum(difference.square_().sum(2), patch_size)  # [B, P, h, w]
+        squared = torch.where(shifted(in_frame, offset, height, width), squared, beyond)
         # a float >= 0 orders like its bit pattern: one integer orders by distance, then by offset index
-        key = (squared.view(torch.int32).long() << 16) + s
-        key = key.masked_fill_(rejected, NO_KEY)
+        key = squared.view(torch.int32).long().bitwise_left_shift_(16).add_(s)
+        key.masked_fill_(squared > limit, NO_KEY)
         for place in range(k):
             nearest[place], key = torch.minimum(nearest[place], key), torch.maximum(nearest[place], key)
 
@@ -209,13 +206,6 @@ def _box_sum(squared: Tensor, size: int) -> Tensor:
     rows, columns = squared.shape[-2] - size + 1, squared.shape[-1] - size + 1
     summed = sum(squared[..., i : i + rows, :] for i in range(size))
     return sum(summed[..., i : i + columns] for i in range(size))
-
-
-def _outside(dy: int, dx: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Return bool [h, w]: is pixel (y + dy, x + dx) outside the frame?"""
-    y = torch.arange(height, device=device)[:, None] + dy
-    x = torch.arange(width, device=device) + dx
-    return (y < 0) | (y >= height) | (x < 0) | (x >= width)
 
 
 def _check_options(lab, frame_pairs, offsets, k, patch_size, border, return_index) -> None:
