@@ -24,4 +24,15 @@ TOL = {
     "float32 sums": dict(rtol=1e-5, atol=1e-6),
     # a filled box: mean of the middle 2x2 of 4x4 pixels (bilinear) against the mean of all 16 (area)
     "stride-4 mean against bilinear": dict(rtol=0.05, atol=0.0),
+    # the model
+    "golden weight sums": dict(rel=1e-12, abs=1e-9),  # float64 sums of up to 2.4 million values, in any order
+    "float64": dict(rtol=0.0, atol=1e-12),
+    "float32 grid": dict(rtol=0.0, atol=1e-6),  # float64 values at places rounded to float32
+    "transformers": dict(rtol=0.0, atol=1e-5),  # another implementation of the same model
+    "model, clips apart or together": dict(rtol=0.0, atol=1e-9),  # float64, sums in another order
+    "model, bfloat16": dict(rtol=0.0, atol=0.05),  # mask logits of size 1, 8 bits of mantissa
+    # files of frames, in grey levels of 255
+    "exact": {"rtol": 0.0, "atol": 0.0},
+    "mp4 round trip": {"rtol": 0.0, "atol": 6.0},  # H.264 at crf 20, and back from YUV
+    "GIF round trip": {"rtol": 0.0, "atol": 12.0},  # 256 colours, dithered
 }
