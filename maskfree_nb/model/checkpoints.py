@@ -50,9 +50,10 @@ def load_model(path: str | Path) -> VideoMask2Former:
         InputError: the file is missing or broken, or something else wrote it.
     """
     tensors, header = _read_safetensors(Path(path))
+    options = _ours(header, "config", path)
     try:
-        config = ModelConfig(**_ours(header, "config", path))
-    except TypeError as error:
+        config = ModelConfig(**options)
+    except (TypeError, InputError) as error:
         raise InputError(f"{path}: its model configuration cannot be used: {error}") from error
     model = VideoMask2Former(config)
     _load(model, tensors, path)
@@ -69,9 +70,11 @@ def read_metadata(path: str | Path) -> dict:
 
 
 def _ours(header: dict[str, str], key: str, path: str | Path) -> dict:
-    if key not in header:
-        raise InputError(f"{path}: holds no {key} of ours; load_official reads checkpoints of other programs")
-    return json.loads(header[key])
+    try:
+        return json.loads(header[key])
+    except (KeyError, ValueError) as error:
+        message = f"{path}: holds no {key} of ours; load_official reads checkpoints of other programs"
+        raise InputError(message) from error
 
 
 def load_official(model: VideoMask2Former, path: str | Path, *, reset_class_head: bool = False) -> None:

@@ -1,5 +1,7 @@
 """ResNet: the backbone, from a frame to maps at strides 2 to 32 (He et al., arXiv 1512.03385)."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ class FrozenBatchNorm2d(nn.Module):
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """Group norm with groups of at least 8 channels, at most the usual 32 groups."""
-    return nn.GroupNorm(max(1, min(32, channels // 8)), channels)
+    return nn.GroupNorm(math.gcd(channels, max(1, min(32, channels // 8))), channels)
 
 
 NORMS = {"frozen_bn": FrozenBatchNorm2d, "gn": group_norm}
