@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskfree_nb.data import rle
+from maskfree_nb.data import rle, ytvis
 from maskfree_nb.data.annotations import write_annotations
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
 from maskfree_nb.errors import InputError
@@ -91,6 +91,17 @@ def test_box_mode_cannot_see_the_masks(drawn, garbage):
     reference = drawn_videos.load(folder, drawn_videos.without_masks(content))
     assert_same_set(drawn_videos.load(folder, content), reference)
     assert_same_set(drawn_videos.load(folder, changed), reference)
+
+
+def test_box_mode_drops_the_masks_while_parsing(drawn, monkeypatch):
+    seen = []
+    read_tracks = ytvis._read_tracks
+    monkeypatch.setattr(
+        ytvis, "_read_tracks", lambda content, *rest: seen.append(content) or read_tracks(content, *rest)
+    )
+    drawn_videos.load(*drawn, masks=False)
+    drawn_videos.load(*drawn, masks=True)
+    assert seen == [drawn_videos.without_masks(drawn[1]), drawn[1]]
 
 
 def test_masks_compressed_and_uncompressed(drawn):

@@ -65,10 +65,6 @@ class ClipBatch:
         ]
         return _batch(moved(self.frames), self.valid_hw, targets)
 
-    def pin_memory(self) -> "ClipBatch":
-        """Return the batch with its frames in pinned memory; `DataLoader(pin_memory=True)` calls this."""
-        return _batch(self.frames.pin_memory(), self.valid_hw, self.targets)
-
 
 class ClipDataset(Dataset):
     """`length` clips of a video set, drawn from `seed`; clip i is the same in every process and every run.

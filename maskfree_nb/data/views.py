@@ -49,7 +49,7 @@ class View:
         corner = boxes.new_tensor([self.left, self.top] * 2)
         size = boxes.new_tensor([self.width, self.height] * 2)
         out_size = boxes.new_tensor([self.out_width, self.out_height] * 2)
-        boxes = (boxes - corner).clamp(min=0).minimum(size) * out_size / size  # the edge stays the edge, exactly
+        boxes = (boxes - corner).clamp(min=0).minimum(size) * out_size / size  # size becomes out_size exactly
         if self.mirrored:
             x0, y0, x1, y1 = boxes.unbind(-1)
             boxes = torch.stack((self.out_width - x1, y0, self.out_width - x0, y1), dim=-1)
