@@ -32,6 +32,7 @@ TOL = {
     "model, clips apart or together": dict(rtol=0.0, atol=1e-9),  # float64, sums in another order
     "model, bfloat16": dict(rtol=0.0, atol=0.05),  # mask logits of size 1, 8 bits of mantissa
     # files of frames, in grey levels of 255
+    "rounded grey level": {"rtol": 0.0, "atol": 1.0},
     "exact": {"rtol": 0.0, "atol": 0.0},
     "mp4 round trip": {"rtol": 0.0, "atol": 6.0},  # H.264 at crf 20, and back from YUV
     "GIF round trip": {"rtol": 0.0, "atol": 12.0},  # 256 colours, dithered
