@@ -13,6 +13,7 @@ from maskfree_nb.tkloss.candidates import Offsets, pad_by_reach, shifted
 from maskfree_nb.tkloss.matching import unpack_bits
 
 NORMALISERS = ("matches", "pixels")
+CHUNK = 1 << 18
 
 
 class TubeConsistency(NamedTuple):
@@ -128,14 +129,16 @@ class _ListedMatches(torch.autograd.Function):
         logits = mask_logits.to(_arithmetic(mask_logits)).flatten(1)  # [L, N T h w]
         gradient = torch.zeros_like(logits) if ctx.needs_input_grad[0] else None
         pair_loss = logits.new_zeros(len(logits), len(listed))
-        for p, (source, centre) in enumerate(listed):
-            source, centre = source.expand(len(logits), -1), centre.expand(len(logits), -1)
-            x, y = logits.gather(1, source), logits.gather(1, centre)  # [L, matches]
-            pair_loss[:, p] = pair_term(x, y).sum(1) / divisor[p]
-            if gradient is not None:
-                together = (x + y).sigmoid_()
-                gradient.scatter_add_(1, source, x.sigmoid_().sub_(together).div_(divisor[p]))
-                gradient.scatter_add_(1, centre, y.sigmoid_().sub_(together).div_(divisor[p]))
+        chunk = max(1, CHUNK // len(logits))  # matches at a time: what they need fits the cache
+        for p, places in enumerate(listed):
+            for source, centre in zip(*(place.split(chunk) for place in places), strict=True):
+                source, centre = source.expand(len(logits), -1), centre.expand(len(logits), -1)
+                x, y = logits.gather(1, source), logits.gather(1, centre)  # [L, matches]
+                pair_loss[:, p] += pair_term(x, y).sum(1) / divisor[p]
+                if gradient is not None:
+                    both = (x + y).sigmoid_()
+                    gradient.scatter_add_(1, source, x.sigmoid_().sub_(both).div_(divisor[p]))
+                    gradient.scatter_add_(1, centre, y.sigmoid_().sub_(both).div_(divisor[p]))
         ctx.save_for_backward(gradient)
         ctx.like = mask_logits.shape, mask_logits.dtype
         ctx.mark_non_differentiable(pair_loss)
@@ -155,16 +158,18 @@ def _list_matches(
     """Return the places of a pair's matches in the flattened [N, T, h, w], in frames a and b; count them."""
     a, b = pair
     height, width = region.shape[1:]
+    in_frame = pad_by_reach(region.new_ones(height, width), offsets)
+    in_frame = torch.stack(
+        [shifted(in_frame, offset, height, width) for offset in offsets], dim=2
+    )  # [h, w, S]
+    step = torch.tensor([((a - b) * height + dy) * width + dx for dy, dx in offsets], device=bits.device)
+
     matched = (bits != 0).any(dim=1)[clip_index] & region  # [N, h, w]
     n, y, x = matched.nonzero(as_tuple=True)
     kept = unpack_bits(bits[clip_index[n], :, y, x], len(offsets), dim=1)  # [pixels, S]
-    pixel, s = kept.nonzero(as_tuple=True)
-    n, y, x = n[pixel], y[pixel], x[pixel]
-    dy, dx = torch.tensor(offsets, device=bits.device)[s].unbind(1)
-    inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-    centre = ((n * frames + b) * height + y) * width + x
-    source = centre + ((a - b) * height + dy) * width + dx
-    return source[inside], centre[inside], len(s)
+    pixel, s = (kept & in_frame[y, x]).nonzero(as_tuple=True)
+    centre = (((n * frames + b) * height + y) * width + x)[pixel]
+    return centre + step[s], centre, int(kept.sum())
 
 
 def check_tube(mask_logits, bits, offsets, frame_pairs, region, clip_index, normaliser) -> Tensor:

@@ -13,7 +13,6 @@ from maskfree_nb.tkloss.candidates import Offsets, pad_by_reach, shifted
 
 BORDERS = ("clean", "zero")
 NONE = 255  # in `index`: no match in this place
-NO_KEY = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
@@ -160,26 +159,25 @@ def knn_match(
     centre = patched[:, centres]  # [B, P, 3, h + 2 margin, w + 2 margin]
     source = pad_by_reach(patched, offsets)[:, sources]
     in_frame = pad_by_reach(lab.new_ones(height, width), offsets).bool()
-    # the squared distance to a candidate outside the frame
-    beyond = _box_sum(centre.square().sum(2), patch_size) if border == "zero" else lab.new_tensor(math.inf)
-    limit = min(max_distance**2, torch.finfo(torch.float32).max)
+    beyond = lab.new_tensor(math.inf)  # the squared distance to a candidate outside the frame
+    if border == "zero":
+        beyond = _box_sum(centre.square().sum(2), patch_size)
 
     shape = (len(lab), len(frame_pairs), height, width)
-    nearest = [torch.full(shape, NO_KEY, device=lab.device) for _ in range(k)]  # most similar first
+    nearest = [torch.full(shape, _key(math.inf), device=lab.device) for _ in range(k)]  # most similar first
     for s, offset in enumerate(offsets):
         difference = centre - shifted(source, offset, height + 2 * margin, width + 2 * margin)
         squared = _box_sum(difference.square_().sum(2), patch_size)  # [B, P, h, w]
         squared = torch.where(shifted(in_frame, offset, height, width), squared, beyond)
         # a float >= 0 orders like its bit pattern: one integer orders by distance, then by offset index
         key = squared.view(torch.int32).long().bitwise_left_shift_(16).add_(s)
-        key.masked_fill_(squared > limit, NO_KEY)
         for place in range(k):
             nearest[place], key = torch.minimum(nearest[place], key), torch.maximum(nearest[place], key)
 
     keys = torch.stack(nearest, dim=2)  # [B, P, K, h, w]
-    matched = keys != NO_KEY
-    number = keys & 0xFFFF
-    bits = _pack(number, matched, len(offsets))
+    matched = keys < _key(min(max_distance**2, torch.finfo(torch.float32).max)) + (1 << 16)
+    number = torch.where(matched, keys & 0xFFFF, len(offsets))  # [B, P, K, h, w], S = none
+    bits = _pack(number, len(offsets))
     if not return_index:
         return bits, None, None
     index = number.masked_fill(~matched, NONE).to(torch.uint8)
@@ -194,11 +192,21 @@ def unpack_bits(bits: Tensor, count: int, dim: int) -> Tensor:
     return ((bits.index_select(dim, s // 32) >> place) & 1).bool()
 
 
-def _pack(number: Tensor, matched: Tensor, count: int) -> Tensor:
-    """Set bit `number` for every match among the K places."""
-    bit = torch.where(matched, 1 << (number & 31), 0)  # [B, P, K, h, w]
-    words = [(bit * (number >> 5 == word)).sum(dim=2) for word in range((count + 31) // 32)]
-    return torch.stack(words, dim=2).to(torch.int32)  # [B, P, ceil(S/32), h, w]
+def _pack(number: Tensor, count: int) -> Tensor:
+    """Set bit `number` of every match: [B, P, K, h, w] in 0..count, count = none -> [B, P, words, h, w]."""
+    batch, pairs, _, height, width = number.shape
+    bits = number.new_zeros(batch, pairs, (count + 31) // 32, height, width, dtype=torch.int32)
+    for word in range(bits.shape[2]):
+        bit_of = torch.tensor([1 << s % 32 if s // 32 == word and s < count else 0 for s in range(count + 1)])
+        bit_of = bit_of.to(number.device, torch.int32)
+        for place in number.unbind(2):
+            bits[:, :, word] |= bit_of.index_select(0, place.flatten()).view(place.shape)
+    return bits
+
+
+def _key(squared: float) -> int:
+    """Return the lowest key of a squared distance."""
+    return int(torch.tensor(squared, dtype=torch.float32).view(torch.int32)) << 16
 
 
 def _box_sum(squared: Tensor, size: int) -> Tensor:
