@@ -1,6 +1,6 @@
 """The training loss of a clip: one switch says what supervises the masks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskfree_nb.boxloss import box_masks, colour_affinity, pairwise_loss, projection_loss, union_region
+from maskfree_nb.data.clips import ClipBatch
 from maskfree_nb.errors import InputError
 from maskfree_nb.maskloss import box_fill, mask_losses, outside_loss
 from maskfree_nb.matcher import assign, box_dice_cost, class_cost, mask_bounding_boxes, mask_dice_cost
+from maskfree_nb.model.mask2former import Prediction
 from maskfree_nb.options import build
 from maskfree_nb.schedules import box_warmup
-from maskfree_nb.tkloss import TKLoss
+from maskfree_nb.tkloss import Matches, TKLoss
 
 SUPERVISION = ("boxes", "boxinst", "masks")
 
@@ -67,6 +69,21 @@ class Targets(NamedTuple):
     image_hw: tuple[int, int]
 
 
+class Matching(NamedTuple):
+    """Which pixels of a batch look alike."""
+
+    affinity: Tensor  # int32 [B, T, h, w], in the same frame: see `colour_affinity`
+    matches: Matches | None  # in other frames of the tube; None where TK-Loss has no part
+
+
+class Term(NamedTuple):
+    """One term of the loss."""
+
+    loss: Tensor  # [L], a mean over `size` things
+    weight: float
+    size: Tensor  # scalar: of how many things the mean was taken
+
+
 class Criterion(nn.Module):
     """The sum of all losses of all decoder layers, with the figures that a training log wants.
 
@@ -82,45 +99,57 @@ class Criterion(nn.Module):
         )
 
     def forward(
-        self, predictions: Sequence, batch, progress: float = 1.0
+        self,
+        predictions: Sequence[Prediction],
+        batch: ClipBatch,
+        progress: float = 1.0,
+        average: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of one batch.
 
         Args:
             predictions: L of (class logits [B, Q, C + 1], mask logits [B, Q, T, h, w]), the final one last.
-            batch: a `ClipBatch`; its masks are read by `supervision="masks"` alone.
+            batch: its masks are read by `supervision="masks"` alone.
             progress: share of the training steps done, 0..1, for the box warm-up.
+            average: mean of a tensor over processes. Each term is a mean over something (instances, pairs,
+                matches) of which processes have different numbers; with this, each counts the same in all.
 
         Returns:
-            (loss, terms): a scalar, and detached scalars for the log: every loss term before its weight (mean
-            over layers), `matches_per_pixel`, `box_fill`, `box_warmup`.
+            (loss, figures): a scalar, and detached scalars for the log: every loss term before its weight (mean
+            over layers), `box_fill`, `box_warmup` and, where TK-Loss acts, `matches_per_pixel`.
         """
-        config = self.config
         targets = self.targets(batch)
-        warmup = 0.0
-        if config.supervision != "masks":
-            warmup = box_warmup(progress, config.box_warmup, config.box_ramp)
-        known_masks = targets.box_masks if warmup == 1.0 else targets.masks  # None: matched by boxes
+        oracle = self.config.supervision == "masks"
+        warmup = 0.0 if oracle else box_warmup(progress, self.config.box_warmup, self.config.box_ramp)
+        known_masks = targets.box_masks if warmup == 1 else targets.masks  # None: matched by boxes
         queries = [self._match(predictions, targets, clip, known_masks) for clip in range(len(batch.targets))]
-
         mask_logits = self._matched_masks(predictions, queries)  # [L, N, T, h, w]
-        terms = {"class": self._class_loss(predictions, queries, targets)}
-        weights = {"class": config.class_weight}
-        if config.supervision == "masks" or warmup > 0:
-            share = 1.0 if config.supervision == "masks" else warmup
-            mask_target = targets.masks if config.supervision == "masks" else targets.box_masks
-            terms["mask"], terms["dice"] = mask_losses(mask_logits, mask_target)
-            weights |= {"mask": share * config.mask_weight, "dice": share * config.dice_weight}
-        figures = {"box_warmup": torch.tensor(warmup)}
-        if config.supervision != "masks" and warmup < 1:
-            self._box_losses(mask_logits, batch.frames, targets, 1 - warmup, terms, weights, figures)
 
-        loss = sum(weights[name] * term.sum() for name, term in terms.items())
-        figures["box_fill"] = box_fill(mask_logits[-1], targets.box_masks)
-        figures |= {f"loss_{name}": term.mean() for name, term in terms.items()}
+        terms = {"class": self._class_term(predictions, queries, targets)}
+        figures = {
+            "box_warmup": torch.tensor(warmup),
+            "box_fill": box_fill(mask_logits[-1], targets.box_masks),
+        }
+        if oracle:
+            terms |= self._mask_terms(mask_logits, targets.masks, share=1.0)
+        if warmup > 0:
+            terms |= self._mask_terms(mask_logits, targets.box_masks, share=warmup)
+        if not oracle and warmup < 1:
+            matching = self._matching(batch.frames)
+            terms |= self._box_terms(mask_logits, targets, matching, share=1 - warmup)
+            if matching.matches is not None:
+                figures["matches_per_pixel"] = matching.matches.count().float().mean()
+
+        sizes = torch.stack([term.size for term in terms.values()])
+        portions = sizes / average(sizes).clamp(min=1e-9) if average else torch.ones_like(sizes)
+        losses = {
+            name: portion * term.loss for (name, term), portion in zip(terms.items(), portions, strict=True)
+        }
+        figures |= {f"loss_{name}": loss.mean() for name, loss in losses.items()}
+        loss = sum(terms[name].weight * loss.sum() for name, loss in losses.items())
         return loss, {name: value.detach() for name, value in figures.items()}
 
-    def targets(self, batch) -> Targets:
+    def targets(self, batch: ClipBatch) -> Targets:
         """Bring the objects of all clips to the padded frame and the size of the mask map."""
         device = batch.frames.device
         height, width = batch.frames.shape[-2:]
@@ -171,8 +200,8 @@ class Criterion(nn.Module):
             layers.append(torch.cat([layer.masks[clip][query[number]] for clip, query in enumerate(queries)]))
         return torch.stack(layers)
 
-    def _class_loss(self, predictions: Sequence, queries: list[Tensor], targets: Targets) -> Tensor:
-        """Cross entropy over classes, unmatched queries towards no-object: [L]."""
+    def _class_term(self, predictions: Sequence, queries: list[Tensor], targets: Targets) -> Term:
+        """Cross entropy over classes, unmatched queries towards no-object."""
         logits = torch.stack([layer.logits for layer in predictions]).float()  # [L, B, Q, C + 1]
         no_object = logits.shape[-1] - 1
         labels = torch.full(logits.shape[:-1], no_object, device=logits.device)
@@ -181,45 +210,48 @@ class Criterion(nn.Module):
             labels[:, clip].scatter_(1, query, wanted)
         weight = torch.ones(no_object + 1, device=logits.device)
         weight[no_object] = self.config.no_object_weight
-        return torch.stack(
-            [
-                F.cross_entropy(x.flatten(0, 1), y.flatten(), weight)
-                for x, y in zip(logits, labels, strict=True)
-            ]
-        )
+        entropy = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), weight, reduction="none")
+        size = weight[labels[0]].sum()  # the same in every layer
+        return Term(entropy.view(len(logits), -1).sum(1) / size, self.config.class_weight, size)
 
-    def _box_losses(
-        self,
-        mask_logits: Tensor,
-        frames: Tensor,
-        targets: Targets,
-        share: float,
-        terms: dict[str, Tensor],
-        weights: dict[str, float],
-        figures: dict[str, Tensor],
-    ) -> None:
-        """Add the losses from boxes, weighted by `share`, to `terms` and `weights`."""
+    def _mask_terms(self, mask_logits: Tensor, masks: Tensor, share: float) -> dict[str, Term]:
+        """Cross entropy and Dice against `masks`, with `share` of their weights."""
+        entropy, dice = mask_losses(mask_logits, masks)
+        instances = mask_logits.new_tensor(float(len(masks)))
+        return {
+            "mask": Term(entropy, share * self.config.mask_weight, instances),
+            "dice": Term(dice, share * self.config.dice_weight, instances),
+        }
+
+    @torch.no_grad()
+    def _matching(self, frames: Tensor) -> Matching:
+        """What the losses from boxes need of the images: once per batch, for all instances and layers."""
         config = self.config
-        terms["projection"] = projection_loss(mask_logits, targets.box_masks)
-        terms["outside"] = outside_loss(mask_logits, targets.box_masks)
-        weights |= {"projection": share * config.projection_weight, "outside": share * config.outside_weight}
-
         lab = self.tk_loss.lab(frames)  # [B, T, 3, h, w]
         affinity = colour_affinity(
             lab, dilation=config.pairwise_dilation, threshold=config.pairwise_threshold, border=config.border
         )
-        terms["pairwise"] = pairwise_loss(
-            mask_logits,
-            affinity,
-            targets.box_masks,
-            dilation=config.pairwise_dilation,
-            clip_index=targets.clip_index,
-        )
-        weights["pairwise"] = share * config.pairwise_weight
+        temporal = config.supervision == "boxes" and frames.shape[1] > 1
+        return Matching(affinity, self.tk_loss.match_lab(lab) if temporal else None)
 
-        if config.supervision == "boxes" and frames.shape[1] > 1:
-            matches = self.tk_loss.match_lab(lab)
-            region = union_region(targets.box_masks)
-            terms["tk"] = self.tk_loss(mask_logits, matches, region, targets.clip_index)
-            weights["tk"] = share * config.tk_weight
-            figures["matches_per_pixel"] = matches.count().float().mean()
+    def _box_terms(
+        self, mask_logits: Tensor, targets: Targets, matching: Matching, share: float
+    ) -> dict[str, Term]:
+        """The losses from boxes, with `share` of their weights."""
+        config, boxes, clips = self.config, targets.box_masks, targets.clip_index
+        instances = mask_logits.new_tensor(float(len(boxes)))
+        neighbours = sum((matching.affinity >> k) & 1 for k in range(8))  # [B, T, h, w]
+        pairwise = pairwise_loss(
+            mask_logits, matching.affinity, boxes, dilation=config.pairwise_dilation, clip_index=clips
+        )
+        terms = {
+            "projection": Term(projection_loss(mask_logits, boxes), config.projection_weight, instances),
+            "outside": Term(outside_loss(mask_logits, boxes), config.outside_weight, instances),
+            "pairwise": Term(pairwise, config.pairwise_weight, (neighbours[clips] * boxes).sum()),
+        }
+        if matching.matches is not None:
+            region = union_region(boxes)  # [N, h, w]
+            tk = self.tk_loss(mask_logits, matching.matches, region, clips)
+            matches = (matching.matches.count()[clips] * region[:, None]).sum().float()
+            terms["tk"] = Term(tk, config.tk_weight, matches)
+        return {name: term._replace(weight=share * term.weight) for name, term in terms.items()}

@@ -73,7 +73,9 @@ def to_results(video_id: int, tracks: Instances, category_ids: Iterable[int]) ->
     ]
 
 
-def draw_tracks(frames: Tensor, tracks: Instances, categories: list[dict], *, min_score: float = 0.3) -> Tensor:
+def draw_tracks(
+    frames: Tensor, tracks: Instances, categories: list[dict], *, min_score: float = 0.3
+) -> Tensor:
     """Draw tracks of at least `min_score` over their frames: uint8 [T, 3, H, W] -> uint8 [T, 3, H', W']."""
     shown = tracks.scores >= min_score
     names = [categories[label]["name"] for label in tracks.labels[shown].tolist()]

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -188,7 +189,8 @@ def _step(
     batch = batch.to(accelerator.device)
     with accelerator.autocast():
         predictions = model(normalise_frames(batch.frames, batch.valid_hw))
-    loss, terms = criterion(predictions, batch, progress=step / config.steps)
+    average = partial(accelerator.reduce, reduction="mean") if accelerator.num_processes > 1 else None
+    loss, terms = criterion(predictions, batch, step / config.steps, average)
 
     figures = _average_over_processes(accelerator, {"loss": loss.detach(), **terms})
     if not math.isfinite(figures["loss"]):

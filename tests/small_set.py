@@ -1,4 +1,4 @@
-"""A data set of a few tiny videos, for tests that need one on disk: bright squares that move over noise."""
+"""A data set of a few tiny videos, for tests that need one on disk: bright squares that move over patches of grey."""
 
 from pathlib import Path
 
@@ -23,10 +23,13 @@ def make_small_set(
         (folder / "images" / str(number)).mkdir(parents=True, exist_ok=True)
         corner, step = rng.integers(4, 20, 2), rng.integers(1, 5, 2)
         category = number % len(CATEGORIES)
+        background = (
+            rng.integers(60, 120, (size // 16, size // 16, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+        )
         boxes, segmentations = [], []
         for frame, name in enumerate(names):
             y, x = corner + frame * step
-            pixels = rng.integers(60, 120, (size, size, 3), dtype=np.uint8)
+            pixels = background.copy()
             pixels[y : y + 20, x : x + 16, category] = 240
             Image.fromarray(pixels).save(folder / "images" / name, quality=95)
             mask = np.zeros((size, size), dtype=bool)

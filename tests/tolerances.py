@@ -18,8 +18,8 @@ TOL = {
     "oracle evaluation": dict(rtol=0.0, atol=1e-9),
     # the matcher
     "sampled integral": dict(rtol=0.0, atol=5e-3),  # 400 x 400 midpoints against the closed form
-    # two processes average two batch means; one process takes the mean of twice the batch
-    "two processes against one": dict(rtol=0.03, atol=0.0),
+    # the same sums in another order, carried through six optimiser steps
+    "two processes against one": dict(rtol=1e-3, atol=0.0),
     # criterion
     "float32 sums": dict(rtol=1e-5, atol=1e-6),
     # a filled box: mean of the middle 2x2 of 4x4 pixels (bilinear) against the mean of all 16 (area)
