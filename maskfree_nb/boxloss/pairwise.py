@@ -54,8 +54,8 @@ def colour_affinity(
     bits = torch.zeros_like(lab[:, :, 0], dtype=torch.int32)  # [B, T, h, w]
     for k, (dy, dx) in enumerate(neighbour_offsets(dilation)):
         neighbour = padded[..., dilation + dy : dilation + dy + h, dilation + dx : dilation + dx + w]
-        distance = (lab - neighbour).square().sum(2).sqrt()  # [B, T, h, w]
-        bits += (distance <= -2 * math.log(threshold)).int() << k
+        squared = (lab - neighbour).square().sum(2)  # [B, T, h, w]
+        bits += (squared <= (2 * math.log(threshold)) ** 2).int() << k
     return bits
 
 
