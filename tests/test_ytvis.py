@@ -130,7 +130,7 @@ def test_absent_boxes_are_nan(drawn):
     annotation(content, 17)["bboxes"] = [
         None,
         [0, 0, 0, 0],
-        [5, 5, 0, 4],
+        [70, 5, 0, 4],
         [5, 5, 4, 0.0],
         [63.99999999, 5, 9, 4],
     ]
