@@ -26,11 +26,11 @@ EXAMPLES = {
   maskfree train runs/mine --annotations train.json --images JPEGImages --steps 4000
   maskfree train runs/baseline --annotations train.json --images JPEGImages --supervision boxinst
   maskfree train runs/mine --resume
-  maskfree train runs/five --annotations train.json --images JPEGImages --set clips.num_frames=5 criterion.tk_weight=2
-  torchrun --nproc-per-node 8 -m maskfree_nb.cli train runs/big --annotations train.json --images JPEGImages \\
-      --preset r50 --set mixed_precision=bf16""",
+  maskfree train runs/five --annotations train.json --images JPEGImages --set clips.num_frames=5 batch_size=2
+  accelerate launch --num_processes 8 -m maskfree_nb.cli train runs/big --annotations train.json \\
+      --images JPEGImages --preset r50 --set mixed_precision=bf16""",
     "eval": """example:
-  maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGImages --out runs/mine/eval""",
+  maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGImages""",
     "predict": """examples:
   maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video
   maskfree predict runs/mine/model.safetensors folder_of_frames --out runs/my_video --score 0.3""",

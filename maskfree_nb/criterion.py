@@ -115,8 +115,8 @@ class Criterion(nn.Module):
                 matches) of which processes have different numbers; with this, each counts the same in all.
 
         Returns:
-            (loss, figures): a scalar, and detached scalars for the log: every loss term before its weight (mean
-            over layers), `box_fill`, `box_warmup` and, where TK-Loss acts, `matches_per_pixel`.
+            (loss, figures): a scalar, and detached scalars for the log: every loss term before its weight
+            (mean over layers), `box_fill`, `box_warmup` and, where TK-Loss acts, `matches_per_pixel`.
         """
         targets = self.targets(batch)
         oracle = self.config.supervision == "masks"

@@ -3,13 +3,15 @@
 import time
 from pathlib import Path
 
+import torch
+
 from maskfree_nb import atomic
+from maskfree_nb.data.clips import video_frames
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.video import write_gif, write_mp4
 from maskfree_nb.data.ytvis import load_ytvis
 from maskfree_nb.evaluation.report import evaluate_model
-from maskfree_nb.inference import draw_tracks, predict_video
-from maskfree_nb.model.checkpoints import load_model, read_metadata
+from maskfree_nb.inference import draw_tracks, load_trained, predict_video
 from maskfree_nb.recipes import DEMO
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.training import train
@@ -60,11 +62,7 @@ def run_demo(out: str | Path, *, seed: int = 0, progress: bool = True, **overrid
 
 def draw_best_videos(model_path: Path, data: Path, out: Path, count: int = 3) -> None:
     """Draw the predicted tracks over the first `count` held-out videos, one after another."""
-    import torch
-
-    from maskfree_nb.data.clips import video_frames
-
-    model, metadata = load_model(model_path), read_metadata(model_path)
+    model, metadata = load_trained(model_path)
     videos = load_ytvis(data / "val.json", data / "val" / "JPEGImages", masks=False)
     drawn = []
     for video in videos.videos[:count]:

@@ -13,10 +13,27 @@ from maskfree_nb.data.clips import video_frames
 from maskfree_nb.data.frames import resize_shortest_edge
 from maskfree_nb.data.video import read_frames, write_mp4
 from maskfree_nb.data.ytvis import VideoSet
+from maskfree_nb.errors import InputError
 from maskfree_nb.model.checkpoints import load_model, read_metadata
 from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
 from maskfree_nb.model.postprocess import Instances, top_instances
 from maskfree_nb.viz.overlays import draw_instances
+
+
+def load_trained(path: str | Path) -> tuple[VideoMask2Former, dict]:
+    """Load a model of `train`, on the GPU if there is one, and what it knows of its data.
+
+    Returns:
+        (model, metadata): metadata has `categories` (`id` and `name` of each class) and `image_size` (the
+        shortest edge that it was trained at, in pixels, or None).
+
+    Raises:
+        InputError: the file cannot be read, is another program's, or was not written by `train`.
+    """
+    model, metadata = load_model(path), read_metadata(path)
+    if not {"categories", "image_size"} <= metadata.keys():
+        raise InputError(f"{path}: holds weights without category names; `maskfree train` writes both")
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), metadata
 
 
 @torch.no_grad()
@@ -99,9 +116,7 @@ def predict_source(
     Raises:
         InputError: a model or a source that cannot be read.
     """
-    model, metadata = load_model(model_path), read_metadata(model_path)
-    if torch.cuda.is_available():
-        model.cuda()
+    model, metadata = load_trained(model_path)
     frames, fps, _ = read_frames(source, max_frames=max_frames)
     tracks = predict_video(model, frames, image_size=image_size or metadata["image_size"])
     results = to_results(1, tracks, [category["id"] for category in metadata["categories"]])

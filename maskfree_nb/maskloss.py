@@ -32,7 +32,7 @@ def mask_losses(mask_logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def outside_loss(mask_logits: Tensor, box_masks: Tensor) -> Tensor:
-    """Outside its box an object is not: the sum of softplus(logit) there over the box area, mean over instances.
+    """Outside its box an object is not: the sum of softplus(logit) there, over the box's area.
 
     -log(1 - sigmoid(x)) = softplus(x), summed over the pixels that the box does not touch. The area is
     that of the box over the whole tube, so that the term does not depend on the size of the frame around it.
@@ -53,7 +53,7 @@ def outside_loss(mask_logits: Tensor, box_masks: Tensor) -> Tensor:
 def box_fill(mask_logits: Tensor, box_masks: Tensor) -> Tensor:
     """The share of its box that a predicted mask covers, mean over instances: [N, T, h, w] twice -> scalar.
 
-    Near 1 the masks have collapsed to rectangles, near 0 to nothing; real objects fill about half. NaN if N = 0.
+    Near 1 the masks have collapsed to rectangles, near 0 to nothing; real objects fill half. NaN if N = 0.
     """
     inside = ((mask_logits > 0) * box_masks).sum((1, 2, 3))
     return torch.mean(inside / box_masks.sum((1, 2, 3)).clamp(min=1e-6))

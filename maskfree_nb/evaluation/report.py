@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from maskfree_nb import atomic
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
 from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation.video_ap import VideoAP, boxes_as_masks, evaluate_videos, mean_track_iou
-from maskfree_nb.inference import predict_set
-from maskfree_nb.model.checkpoints import load_model, read_metadata
+from maskfree_nb.inference import load_trained, predict_set
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,9 @@ class Report:
 
     def metrics(self) -> dict[str, float]:
         """The main figures, AP in percent points."""
-        figures = {name: round(100 * self.ap.stats[name], 2) for name in ("AP", "AP50", "AP75", "AR1", "AR10")}
+        figures = {
+            name: round(100 * self.ap.stats[name], 2) for name in ("AP", "AP50", "AP75", "AR1", "AR10")
+        }
         figures["box_fill_AP"] = round(100 * self.box_fill_ap.stats["AP"], 2)
         figures["mean_IoU"] = round(100 * self.mean_iou, 2)
         return figures
@@ -70,15 +69,15 @@ def evaluate_model(
     Raises:
         InputError: bad data, or a model of other categories.
     """
-    model, metadata = load_model(model_path), read_metadata(model_path)
+    model, metadata = load_trained(model_path)
     videos = load_ytvis(annotations, images, masks=True)
     names = [category.name for category in videos.categories]
     trained = [category["name"] for category in metadata["categories"]]
     if names != trained:
-        raise InputError(f"{model_path}: was trained for {', '.join(trained)}; {annotations} has {', '.join(names)}")
+        raise InputError(
+            f"{model_path}: was trained for {', '.join(trained)}; {annotations} has {', '.join(names)}"
+        )
     verify_images(videos)
-    if torch.cuda.is_available():
-        model.cuda()
     size = image_size or metadata["image_size"]
     results = predict_set(model, videos, image_size=size, progress=progress)
     return Report(
