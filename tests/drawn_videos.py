@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from maskfree_nb.data import rle
@@ -77,3 +78,13 @@ def load(folder: Path, content: dict, *, masks: bool = False, name: str = "train
     path = folder / name
     path.write_text(json.dumps(content))
     return load_ytvis(path, folder / "JPEGImages", masks=masks)
+
+
+def tight_boxes(masks):
+    """The tight box of each mask [..., H, W], NaN where it is empty."""
+    boxes = torch.full((*masks.shape[:-2], 4), torch.nan)
+    for place in np.ndindex(masks.shape[:-2]):
+        rows, columns = masks[place].nonzero(as_tuple=True)
+        if len(rows):
+            boxes[place] = torch.stack((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)).float()
+    return boxes

@@ -1,4 +1,4 @@
-"""Training clips: which video, frames and view are drawn, and that boxes and masks go with the pixels."""
+"""Training clips, data sets and batches: the same clip from the same seed, with the boxes of its objects."""
 
 import copy
 from collections import Counter
@@ -8,14 +8,11 @@ import drawn_videos
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from maskfree_nb.data.clips import ClipConfig, ClipDataset, collate_clips, sample_clip, video_frames
-from maskfree_nb.data.frames import FrameCache, read_frame, resize_shortest_edge, shortest_edge_hw
-from maskfree_nb.data.sampling import draw_frames, draw_video, draw_view
+from maskfree_nb.data.frames import FrameCache, read_frame, resize_shortest_edge
 from maskfree_nb.data.views import View
 from maskfree_nb.data.ytvis import load_ytvis
 from maskfree_nb.errors import InputError
@@ -44,206 +41,6 @@ def assert_same_clip(a, b):
         assert torch.equal(a.masks, b.masks)
 
 
-def tight_boxes(masks):
-    """The tight box of each mask [..., H, W], NaN where it is empty."""
-    boxes = torch.full((*masks.shape[:-2], 4), torch.nan)
-    for place in np.ndindex(masks.shape[:-2]):
-        rows, columns = masks[place].nonzero(as_tuple=True)
-        if len(rows):
-            boxes[place] = torch.stack((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)).float()
-    return boxes
-
-
-# --- views
-
-
-@st.composite
-def rectangles_in_views(draw, resized):
-    """A frame's mask [1, 1, H, W] of one rectangle, its box, and a view of the frame."""
-    height, width = draw(st.integers(1, 30)), draw(st.integers(1, 30))
-    x0, x1 = sorted(draw(st.lists(st.integers(0, width), min_size=2, max_size=2, unique=True)))
-    y0, y1 = sorted(draw(st.lists(st.integers(0, height), min_size=2, max_size=2, unique=True)))
-    left, right = sorted(draw(st.lists(st.integers(0, width), min_size=2, max_size=2, unique=True)))
-    top, bottom = sorted(draw(st.lists(st.integers(0, height), min_size=2, max_size=2, unique=True)))
-    h, w = bottom - top, right - left
-    out_h, out_w = (draw(st.integers(1, 60)), draw(st.integers(1, 60))) if resized else (h, w)
-    mask = torch.zeros(1, 1, height, width, dtype=torch.bool)
-    mask[..., y0:y1, x0:x1] = True
-    box = torch.tensor([[[x0, y0, x1, y1]]], dtype=torch.float32)
-    return mask, box, View(top, left, h, w, out_h, out_w, draw(st.booleans()))
-
-
-@settings(deadline=None)
-@given(rectangles_in_views(resized=False))
-def test_cropped_and_mirrored_boxes_are_tight(case):
-    mask, box, view = case
-    seen = view.frames((mask * 255).to(torch.uint8).expand(-1, 3, -1, -1))
-    assert seen.shape == (1, 3, view.height, view.width)
-    expected = tight_boxes(seen[None, :, 0] > 127)
-    assert_close(view.boxes(box), expected, rtol=0, atol=0, equal_nan=True)
-    assert torch.equal(view.masks(mask)[0, 0], seen[0, 0] > 127)
-
-
-def centres_to_box(size, low, high):
-    """Signed distance of each pixel's centre to the interval [low, high], positive inside."""
-    centres = torch.arange(size, dtype=torch.float64) + 0.5
-    return torch.minimum(centres - low, high - centres)
-
-
-@settings(deadline=None)
-@given(rectangles_in_views(resized=True))
-def test_resized_boxes_are_tight(case):
-    mask, box, view = case
-    seen = view.frames((mask * 255).to(torch.uint8).expand(-1, 3, -1, -1))[0, 0]
-    seen_mask = view.masks(mask)[0, 0]
-    x0, y0, x1, y1 = view.boxes(box)[0, 0].tolist()
-    assert seen.shape == seen_mask.shape == (view.out_height, view.out_width)
-    if np.isnan(x0):
-        assert not seen_mask.any() and not seen.any()
-        return
-    assert 0 <= x0 < x1 <= view.out_width and 0 <= y0 < y1 <= view.out_height
-    columns, rows = centres_to_box(view.out_width, x0, x1), centres_to_box(view.out_height, y0, y1)
-    inside = torch.minimum(rows[:, None], columns)
-    clear = inside.abs() > 1e-3  # elsewhere rounding decides on which side of the edge the centre is
-    assert torch.equal(seen_mask[clear], inside[clear] > 0)
-
-    # the filter reaches one pixel far, of the frame or of the clip, whichever is the larger
-    reach_x, reach_y = max(view.out_width / view.width, 1), max(view.out_height / view.height, 1)
-    at_left, at_right = (x0 == 0, x1 == view.out_width)  # no edge is seen at the border of the view
-    at_top, at_bottom = (y0 == 0, y1 == view.out_height)
-    edge_x = centres_to_box(view.out_width, -torch.inf if at_left else x0, torch.inf if at_right else x1)
-    edge_y = centres_to_box(view.out_height, -torch.inf if at_top else y0, torch.inf if at_bottom else y1)
-    whole = (edge_y[:, None] > reach_y + 1e-3) & (edge_x > reach_x + 1e-3)
-    assert (seen[whole] == 255).all()
-    outside = (edge_y[:, None] < -reach_y - 1e-3) | (edge_x < -reach_x - 1e-3)
-    assert (seen[outside] == 0).all()
-
-
-def test_absent_and_small_boxes():
-    view = View(0, 0, 10, 20, 5, 10, mirrored=True)
-    boxes = torch.tensor([[[torch.nan] * 4, [2, 2, 6, 8]], [[0, 0, 1, 9], [0, 0, 2, 9]]])
-    nan = [torch.nan] * 4
-    assert_close(
-        view.boxes(boxes, min_size=1),
-        torch.tensor([[nan, [7, 1, 9, 4]], [nan, [9, 0, 10, 4.5]]]),
-        rtol=0,
-        atol=0,
-        equal_nan=True,
-    )
-    assert view.boxes(torch.zeros(0, 2, 4)).shape == (0, 2, 4)
-    assert view.masks(torch.zeros(0, 2, 10, 20, dtype=torch.bool)).shape[:2] == (0, 2)
-
-
-# --- what is drawn
-
-
-@settings(deadline=None)
-@given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 20), st.integers(0, 2**32 - 1), st.booleans())
-def test_frames_are_distinct_and_near(num_frames, length, frame_range, seed, shuffled):
-    length = max(length, num_frames)
-    frame_range = max(frame_range, num_frames // 2)
-    config = ClipConfig(num_frames, frame_range, order="shuffled" if shuffled else "chronological")
-    frames = draw_frames(length, config, np.random.default_rng(seed))
-    assert len(set(frames)) == num_frames and set(frames) <= set(range(length))
-    assert shuffled or frames == sorted(frames)
-    # a reference frame exists; at the ends of the video the window is as long as the clip
-    reach = [max(max(frames) - frame, frame - min(frames)) for frame in frames]
-    at_end = max(frames) < num_frames or min(frames) >= length - num_frames
-    assert min(reach) <= frame_range or at_end
-    chronological = draw_frames(length, replace(config, order="chronological"), np.random.default_rng(seed))
-    assert sorted(frames) == chronological
-
-
-def test_every_pair_within_the_range_is_drawn():
-    rng = np.random.default_rng(0)
-    config = ClipConfig(num_frames=2, frame_range=1)
-    drawn = Counter(tuple(draw_frames(5, config, rng)) for _ in range(400))
-    assert set(drawn) == {(0, 1), (1, 2), (2, 3), (3, 4)}
-    shuffled = ClipConfig(num_frames=3, frame_range=9, order="shuffled")
-    assert len({tuple(draw_frames(3, shuffled, rng)) for _ in range(200)}) == 6
-
-
-@settings(deadline=None)
-@given(st.integers(1, 20), st.integers(0, 2**32 - 1), st.integers(0, 5))
-def test_each_video_once_an_epoch(num_videos, seed, epoch):
-    indices = range(epoch * num_videos, (epoch + 1) * num_videos)
-    assert sorted(draw_video(num_videos, index, seed) for index in indices) == list(range(num_videos))
-
-
-def test_order_of_videos_changes_with_epoch_and_seed():
-    orders = {
-        tuple(draw_video(8, index, seed) for index in range(8 * epoch, 8 * epoch + 8))
-        for seed in range(3)
-        for epoch in range(3)
-    }
-    assert len(orders) == 9
-
-
-def test_views_keep_to_their_ranges():
-    rng = np.random.default_rng(0)
-    views = [draw_view(48, 64, ClipConfig(crop=(20, 100)), rng) for _ in range(100)]
-    assert {(view.height, view.width, view.left) for view in views} == {(20, 64, 0)}
-    assert {view.top for view in views} >= {0, 28} and max(view.top for view in views) == 28
-    assert 30 <= sum(view.mirrored for view in views) <= 70
-    config = ClipConfig(flip=0, crop_share=(0.5, 1), image_sizes=(16, 32), max_size=40)
-    views = [draw_view(48, 64, config, rng) for _ in range(300)]
-    assert not any(view.mirrored for view in views)
-    assert min(view.height for view in views) == 24 and max(view.height for view in views) == 48
-    assert min(view.width for view in views) == 32 and max(view.width for view in views) == 64
-    for view in views:
-        assert view.top + view.height <= 48 and view.left + view.width <= 64
-        assert (view.out_height, view.out_width) in (
-            shortest_edge_hw(view.height, view.width, 16, 40),
-            shortest_edge_hw(view.height, view.width, 32, 40),
-        )
-    assert {min(view.out_height, view.out_width) for view in views} >= {16, 32}
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "edge", "bound", "expected"),
-    [
-        (240, 427, 96, None, (96, 171)),
-        (427, 240, 96, None, (171, 96)),
-        (240, 427, 96, 128, (72, 128)),
-        (96, 128, 96, 128, (96, 128)),
-        (3, 900, 2, 10, (1, 10)),
-    ],
-)
-def test_shortest_edge(height, width, edge, bound, expected):
-    assert shortest_edge_hw(height, width, edge, bound) == expected
-    frames = torch.zeros(1, 3, height, width, dtype=torch.uint8)
-    assert resize_shortest_edge(frames, edge, bound).shape == (1, 3, *expected)
-
-
-BAD_OPTIONS = {
-    "num_frames": ({"num_frames": 0}, "num_frames is 0, expected at least 1"),
-    "frame_range": (
-        {"num_frames": 5, "frame_range": 1},
-        r"frame_range is 1, expected at least \(num_frames - 1\) / 2",
-    ),
-    "order": ({"order": "random"}, "order is random, expected chronological or shuffled"),
-    "flip": ({"flip": 1.5}, "flip is 1.5, expected a probability"),
-    "flip nan": ({"flip": float("nan")}, "flip is nan, expected a probability"),
-    "crop": ({"crop": (0, 5)}, r"crop is \(0, 5\), expected \(height, width\) in pixels"),
-    "crop_share": ({"crop_share": (0.5, 1.5)}, r"crop_share is \(0.5, 1.5\), expected 0 < low <= high <= 1"),
-    "both crops": ({"crop": (8, 8), "crop_share": (0.5, 1)}, "crop_share is .* expected None where crop is"),
-    "image_sizes": ({"image_sizes": [96, 0]}, r"image_sizes is \[96, 0\], expected sizes in pixels"),
-    "max_size": ({"image_sizes": [96], "max_size": 0}, "max_size is 0, expected a size in pixels"),
-    "max_size alone": ({"max_size": 96}, "max_size is 96, expected None where image_sizes is empty"),
-    "min_box_size": ({"min_box_size": -1}, "min_box_size is -1, expected at least 0"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_OPTIONS)
-def test_bad_options(name):
-    options, message = BAD_OPTIONS[name]
-    with pytest.raises(InputError, match=f"clip option {message}"):
-        ClipConfig(**options)
-
-
-# --- clips
-
-
 @pytest.mark.parametrize("flip", [0, 1])
 def test_clip_holds_the_frames_and_boxes_of_its_video(videos, flip):
     config = replace(PLAIN, flip=flip)
@@ -256,7 +53,7 @@ def test_clip_holds_the_frames_and_boxes_of_its_video(videos, flip):
         assert torch.equal(clip.frames, frames.flip(-1) if flip else frames)
         boxes = np.stack([track.boxes[list(clip.frame_indices)] for track in video.tracks])
         assert_close(clip.boxes, view.boxes(torch.from_numpy(boxes)), rtol=0, atol=0)
-        assert_close(clip.boxes, tight_boxes(clip.masks), rtol=0, atol=0)
+        assert_close(clip.boxes, drawn_videos.tight_boxes(clip.masks), rtol=0, atol=0)
         assert clip.labels.tolist() == [track.category for track in video.tracks]
         assert (clip.labels.dtype, clip.masks.dtype) == (torch.int64, torch.bool)
 
@@ -266,7 +63,7 @@ def test_boxes_surround_the_bright_pixels(drawn, videos):
     alone = replace(videos, videos=videos.videos[1:])
     for index in range(40):
         clip = sample_clip(alone, index, 1, replace(ALL, crop_share=None, image_sizes=(), max_size=None))
-        assert_close(clip.boxes, tight_boxes(clip.frames[None, :, 0] > 110), rtol=0, atol=0)
+        assert_close(clip.boxes, drawn_videos.tight_boxes(clip.frames[None, :, 0] > 110), rtol=0, atol=0)
 
 
 def test_clips_depend_on_seed_and_index_alone(videos):
@@ -349,11 +146,8 @@ def test_objects_outside_the_crop_become_absent(videos):
         assert torch.equal(clip.masks.any(-1).any(-1), present)
         extent = clip.boxes[..., 2:] - clip.boxes[..., :2]
         assert (extent[present] >= 2).all()
-        assert_close(clip.boxes[present], tight_boxes(clip.masks)[present], rtol=0, atol=0)
+        assert_close(clip.boxes[present], drawn_videos.tight_boxes(clip.masks)[present], rtol=0, atol=0)
     assert set(counts) >= {0, 1, 2}
-
-
-# --- data sets and batches
 
 
 def test_clip_longer_than_a_video(videos):
@@ -440,4 +234,4 @@ def test_real_clips(real_data, masks):
     for clip in batch.targets:
         assert len(clip.labels) == 1
         if masks:  # boxes are exact, masks are whole pixels: they differ by less than one
-            assert (clip.boxes - tight_boxes(clip.masks)).abs().max() < 1
+            assert (clip.boxes - drawn_videos.tight_boxes(clip.masks)).abs().max() < 1
