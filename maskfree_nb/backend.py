@@ -20,6 +20,7 @@ def resolve(backend: str, tensor: Tensor) -> str:
     Raises:
         InputError: an unknown name, or Triton asked for where it cannot run.
 
+    >>> import torch
     >>> resolve("auto", torch.zeros(1))
     'torch'
     """

@@ -427,3 +427,9 @@ def test_real_clips(real_data: Path):
     assert_allclose(evaluate_videos(truth, results).stats["AP"], 1.0, **EVALUATION)
     assert_allclose(evaluate_videos(truth, results, iou_type="bbox").stats["AP"], 1.0, **EVALUATION)
     assert 0.3 < mean_track_iou(truth, boxes_as_masks(results)) < 0.7
+
+
+def test_a_run_of_length_zero_is_an_ordinary_mask():
+    odd = {"size": [4, 4], "counts": [3, 2, 0, 3, 8]}
+    plain = {"size": [4, 4], "counts": [3, 5, 8]}
+    assert rle.checked(odd, 4, 4) == rle.checked(plain, 4, 4)

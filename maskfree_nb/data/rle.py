@@ -58,7 +58,9 @@ def checked(rle, height: int, width: int) -> Rle:
         raise ValueError(f"its runs add up to {runs.sum():.0f} pixels, the frame has {height * width}")
     if isinstance(counts, list):
         counts = coco_mask.frPyObjects(rle, height, width)["counts"].decode("ascii")
-    return {"size": [height, width], "counts": counts}
+    compressed = {"size": [height, width], "counts": counts}
+    # pycocotools computes wrong intersections from runs of length 0 after the first
+    return encode(decode(compressed)) if (runs[1:] == 0).any() else compressed
 
 
 def _read_runs(counts: str) -> np.ndarray:
