@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -22,7 +23,7 @@ from maskfree_nb.criterion import Criterion, CriterionConfig
 from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_clips
 from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
 from maskfree_nb.errors import InputError
-from maskfree_nb.model.checkpoints import load_model, save_model
+from maskfree_nb.model.checkpoints import is_ours, load_model, load_official, save_model
 from maskfree_nb.model.mask2former import ModelConfig, VideoMask2Former, model_config, normalise_frames
 from maskfree_nb.options import build
 from maskfree_nb.run_folder import claim, load_newest_checkpoint, save_checkpoint, trim_log
@@ -44,7 +45,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     Args:
         config: the run.
         out: its folder; must not hold another run unless `resume`.
-        resume: go on from the newest complete checkpoint (or start, if there is none yet).
+        resume: go on from the newest checkpoint, or start if there is none; a run that is done stays.
         progress: show a progress bar.
 
     Returns:
@@ -56,11 +57,15 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     """
     out = Path(out)
     claim(out, config, resume)
+    path = out / "model.safetensors"
+    if path.exists():
+        return path
     criterion_options = build(CriterionConfig, config.criterion, "option criterion")
     clip_options = build(ClipConfig, config.clips, "option clips")
     videos = load_ytvis(config.annotations, config.images, masks=criterion_options.supervision == "masks")
     verify_images(videos)
 
+    AcceleratorState._reset_state()  # one process may train several times, as notebooks do
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available())
     set_seed(config.seed)
     model = _build_model(config, videos)
@@ -108,7 +113,6 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
             if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
                 save_checkpoint(accelerator, checkpoints, step + 1, config.keep_checkpoints)
 
-    path = out / "model.safetensors"
     if accelerator.is_main_process:
         result = average.module if average is not None else accelerator.unwrap_model(model)
         save_model(path, result, metadata=_model_metadata(videos, clip_options))
@@ -122,6 +126,10 @@ def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
     wanted = model_config(config.preset, **{**config.model, **classes})
     if config.init is None:
         return VideoMask2Former(wanted)
+    if not is_ours(config.init):
+        model = VideoMask2Former(wanted)
+        load_official(model, config.init, reset_class_head=True)
+        return model
     model = load_model(config.init)
     if model.config != wanted:
         raise InputError(

@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Shared machines stall: no deadline, and the same examples in every run.
+hypothesis.settings.register_profile("maskfree", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("maskfree")
 
 DATA = Path(__file__).parent / "data"
 

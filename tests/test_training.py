@@ -1,4 +1,4 @@
-"""Training runs: what they leave, what they never see, and that they end the same however they were stopped."""
+"""Training runs: what they leave, what they never see, and that they end alike however they were stopped."""
 
 import json
 import os
@@ -152,7 +152,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_named(tmp_path, small, m
 def test_a_folder_holds_one_run(tmp_path, small, uninterrupted):
     with pytest.raises(InputError, match="already holds a run"):
         run(uninterrupted, small)
-    with pytest.raises(InputError, match="learning_rate was 0.001, now 0.1"):
+    with pytest.raises(InputError, match=r"learning_rate was 0\.001, now 0\.1"):
         run(uninterrupted, small, resume=True, learning_rate=0.1)
 
 
@@ -162,6 +162,28 @@ def test_ema_keeps_the_average(tmp_path, small):
     a, b = weights(tmp_path / "ema"), weights(tmp_path / "plain")
     assert a.keys() == b.keys()
     assert any(not torch.equal(a[name], b[name]) for name in a)
+
+
+def test_bf16_and_loader_processes(tmp_path, small):
+    log = run(tmp_path, small, mixed_precision="bf16", workers=1, steps=4)
+    assert all(torch.isfinite(torch.tensor(line["loss"])) for line in log) and len(log) == 4
+
+
+def test_starting_from_an_official_checkpoint(tmp_path, small, uninterrupted):
+    tensors = weights(uninterrupted)
+    tensors["sem_seg_head.predictor.static_query.weight"] = tensors.pop(
+        "sem_seg_head.predictor.query_feat.weight"
+    )
+    torch.save({"model": tensors}, tmp_path / "official.pth")
+    run(tmp_path / "next", small, init=str(tmp_path / "official.pth"), steps=1, learning_rate=0.0)
+    name = "sem_seg_head.predictor.query_feat.weight"
+    assert torch.equal(weights(tmp_path / "next")[name], weights(uninterrupted)[name])
+
+
+def test_a_run_that_is_done_stays(uninterrupted, small):
+    before = (uninterrupted / "model.safetensors").stat().st_mtime_ns
+    assert len(run(uninterrupted, small, resume=True)) == 8
+    assert (uninterrupted / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_starting_from_a_model(tmp_path, small, uninterrupted):
@@ -189,7 +211,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path, small):
 
 
 def test_unknown_options_are_named(small):
-    with pytest.raises(InputError, match="run.json: unknown option 'learning_rat'"):
+    with pytest.raises(InputError, match=r"run\.json: unknown option 'learning_rat'"):
         build(TrainConfig, small_options(*small, learning_rat=1), "run.json")
-    with pytest.raises(InputError, match="run.json: 'annotations' is missing"):
+    with pytest.raises(InputError, match=r"run\.json: 'annotations' is missing"):
         build(TrainConfig, {"images": "x"}, "run.json")

@@ -69,6 +69,16 @@ def read_metadata(path: str | Path) -> dict:
     return _ours(_read_safetensors(Path(path), tensors=False)[1], "metadata", path)
 
 
+def is_ours(path: str | Path) -> bool:
+    """Whether `save_model` wrote the file.
+
+    Raises:
+        InputError: a `.safetensors` file that is missing or broken.
+    """
+    path = Path(path)
+    return path.suffix == ".safetensors" and "config" in _read_safetensors(path, tensors=False)[1]
+
+
 def _ours(header: dict[str, str], key: str, path: str | Path) -> dict:
     try:
         return json.loads(header[key])
