@@ -1,0 +1,163 @@
+"""Compare two ways to compute the same thing: that they agree, then their time and their memory.
+
+A file of `benchmarks/cases` is one benchmark: its function `cases(device, small)` returns the `Case`s to run.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+ROUND_SECONDS = 0.25  # in every round each contender runs for about so long, at least once
+
+
+class Disagreement(Exception):
+    """The two contenders do not compute the same thing, so their times mean nothing."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two contenders for one task; each returns the tensors by which they are compared.
+
+    Attributes:
+        name: what is computed.
+        setting: sizes and options, for the report.
+        ours, baseline: run the task once and return its results by name.
+        tolerance: largest |ours - baseline| / max |baseline| of each result.
+        bar: the least ratio of the times that is asked for; None: only reported.
+    """
+
+    name: str
+    setting: dict
+    ours: Callable[[], dict[str, Tensor]]
+    baseline: Callable[[], dict[str, Tensor]]
+    tolerance: float = 1e-5
+    bar: float | None = None
+
+
+def agreement(case: Case) -> dict[str, float]:
+    """Return the largest relative difference of each result; raise Disagreement where it is too large."""
+    ours, baseline = case.ours(), case.baseline()
+    if ours.keys() != baseline.keys():
+        raise Disagreement(f"{case.name}: results {sorted(ours)} against {sorted(baseline)}")
+    differences = {}
+    for name, expected in baseline.items():
+        if ours[name].shape != expected.shape:
+            raise Disagreement(
+                f"{case.name}: {name} is {list(ours[name].shape)} against {list(expected.shape)}"
+            )
+        scale = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+        differences[name] = float((ours[name] - expected).abs().max() / scale)
+        if not differences[name] <= case.tolerance:
+            raise Disagreement(
+                f"{case.name}: {name} differs by {differences[name]:.1e} of its largest value, "
+                f"tolerance {case.tolerance:.0e}"
+            )
+    return differences
+
+
+def measure(case: Case, device: torch.device, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of all runs of both contenders, taken in turns so that both meet the same load."""
+    seconds = {"ours": [], "baseline": []}
+    clock = _gpu_seconds if device.type == "cuda" else _cpu_seconds
+    runs = {name: getattr(case, name) for name in seconds}
+    repeats = {name: max(1, int(ROUND_SECONDS / clock(run))) for name, run in runs.items()}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            seconds[name] += [clock(run) for _ in range(repeats[name])]
+    return seconds
+
+
+def peak_memory(run: Callable[[], object], device: torch.device) -> int:
+    """Return the bytes that `run` needs on top of its inputs, at the highest moment.
+
+    On a GPU: what torch's allocator hands out. On a CPU: the growth of the resident memory of this process
+    (Linux), so call it first thing in a fresh process, before freed memory is there to be used again.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) - before
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
+    before = _resident("VmRSS")
+    run()
+    return _resident("VmHWM") - before
+
+
+def provenance(device: torch.device) -> dict:
+    """Say where and with what the numbers were taken."""
+    folder = Path(__file__).parent
+    commit = _output("git", "-C", folder, "rev-parse", "HEAD")
+    changed = _output("git", "-C", folder, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit + ("+changes" if changed else ""),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "triton", "numpy", "maskfree-nb")},
+    }
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    """Return p20, p50 and p80."""
+    if len(seconds) == 1:
+        return dict.fromkeys(("p20", "p50", "p80"), seconds[0])
+    cuts = statistics.quantiles(seconds, n=10, method="inclusive")
+    return {"p20": cuts[1], "p50": cuts[4], "p80": cuts[7]}
+
+
+def _cpu_seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _gpu_seconds(run: Callable[[], object]) -> float:
+    torch.empty(1 << 28, dtype=torch.int8, device="cuda").zero_()  # inputs shall not wait in the cache
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def _resident(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}; peak memory on a CPU is measured on Linux only")
+
+
+def _output(*command) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
