@@ -1,0 +1,183 @@
+"""Kernels of colour affinity and the pairwise loss, against the torch reference and the golden numbers."""
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from conftest import oracle_folder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_device import DEVICE, KERNELS, kernel_tolerance, no_launch, poison
+from tolerances import TOL
+from torch.testing import assert_close
+
+from maskfree_nb import boxloss
+
+CLIPS = [p for p in sorted((oracle_folder() / "tk_loss").glob("*.npz")) if "keep_sp" in np.load(p).files]
+MODULE = importlib.import_module("maskfree_kernels.pairwise")
+
+
+@pytest.fixture(autouse=True)
+def poisoned_outputs(monkeypatch):
+    poison(monkeypatch, MODULE)
+
+
+def draw(L, shape, clips, seed, dtype=torch.float32):
+    """Logits [L, N, T, h, w] with some large ones, bits of no symmetry, masks with zeros, a clip each."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(L, *shape, generator=generator).pow(3).to(dtype)
+    affinity = torch.randint(0, 256, (clips, *shape[1:]), generator=generator, dtype=torch.int32)
+    masks = torch.randint(0, 5, shape, generator=generator) / 4
+    clip_index = torch.randint(0, clips, shape[:1], generator=generator)
+    return logits, affinity, masks, clip_index
+
+
+def compare(logits, affinity, masks, **options):
+    """Values and gradients of the kernel against the reference in float64, with one weight a layer."""
+    layer_weights = torch.linspace(-1, 2, len(logits), dtype=torch.float64)
+    exact = logits.double().requires_grad_()
+    expected = boxloss.pairwise_loss(exact, affinity, masks.double(), backend="torch", **options)
+    (expected * layer_weights).sum().backward()
+
+    given = logits.to(DEVICE).requires_grad_()
+    if "clip_index" in options:
+        options["clip_index"] = options["clip_index"].to(DEVICE)
+    loss = KERNELS.pairwise_loss(given, affinity.to(DEVICE), masks.to(DEVICE), **options)
+    (loss * layer_weights.to(DEVICE)).sum().backward()
+    assert loss.dtype == (torch.float64 if logits.dtype == torch.float64 else torch.float32)
+    assert given.grad.dtype == logits.dtype
+    assert_close(loss.double().cpu(), expected.detach(), **TOL[kernel_tolerance(loss.dtype)])
+    assert_close(given.grad.double().cpu(), exact.grad, **TOL[kernel_tolerance(logits.dtype)])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("path", CLIPS, ids=[p.stem for p in CLIPS])
+@pytest.mark.parametrize("prefix", ["", "clean_"])
+def test_golden(path, prefix):
+    z = np.load(path)
+    bits = torch.from_numpy(z[f"{prefix}keep_sp"]).int() << torch.arange(8, dtype=torch.int32)[:, None, None]
+    affinity = bits.sum(1, dtype=torch.int32)[None].to(DEVICE)
+    logits = torch.from_numpy(z["logits"]).to(DEVICE).requires_grad_()
+    (loss,) = KERNELS.pairwise_loss(logits[None], affinity, torch.from_numpy(z["box_masks"]).to(DEVICE))
+    loss.backward()
+    assert_close(loss.item(), z[f"{prefix}loss_bound"].item(), **TOL["oracle losses"])
+    assert_close(logits.grad.cpu(), torch.from_numpy(z[f"{prefix}grad_bound"]), **TOL["oracle gradients"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    layers=st.integers(1, 3),
+    shape=st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, 9), st.integers(1, 37)),
+    dilation=st.integers(1, 4),
+    clips=st.integers(1, 2),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
+    seed=st.integers(0, 9999),
+)
+def test_equals_the_reference(layers, shape, dilation, clips, dtype, seed):
+    logits, affinity, masks, clip_index = draw(layers, shape, clips, seed, dtype)
+    compare(logits, affinity, masks, dilation=dilation, clip_index=clip_index)
+
+
+def test_several_tiles_and_layer_groups():
+    logits, affinity, masks, _ = draw(7, (1, 1, 23, 51), 1, seed=1)
+    compare(logits, affinity, masks)
+
+
+def test_empty_boxes_give_zero():
+    logits, affinity, masks, _ = draw(2, (1, 2, 5, 7), 1, seed=2)
+    compare(logits, affinity, torch.zeros_like(masks))
+
+
+def test_extreme_logits_stay_finite():
+    logits = torch.tensor([-1e4, -100.0, -0.0, 100.0, 1e4]).view(1, 1, 1, 1, 5)
+    compare(logits, torch.full((1, 1, 1, 5), 255, dtype=torch.int32), torch.ones(1, 1, 1, 5), dilation=1)
+
+
+def test_not_contiguous_and_used_twice():
+    logits, affinity, masks, _ = draw(2, (2, 2, 6, 9), 1, seed=3)
+    given = logits.mT.contiguous().to(DEVICE).requires_grad_()
+    options = (affinity.mT.contiguous().mT.to(DEVICE), masks.mT.contiguous().mT.to(DEVICE))
+    loss = (
+        KERNELS.pairwise_loss(given.mT, *options).sum() + KERNELS.pairwise_loss(2 * given.mT, *options).sum()
+    )
+    loss.backward()
+    exact = logits.double().requires_grad_()
+    for factor in (1, 2):
+        boxloss.pairwise_loss(factor * exact, affinity, masks, backend="torch").sum().backward()
+    assert_close(given.grad.mT.double().cpu(), exact.grad, **TOL["kernel float32"])
+
+
+def test_bitwise_the_same_every_time():
+    logits, affinity, masks, _ = (tensor.to(DEVICE) for tensor in draw(2, (2, 2, 11, 40), 1, seed=4))
+    runs = []
+    for _ in range(3):
+        given = logits.clone().requires_grad_()
+        loss = KERNELS.pairwise_loss(given, affinity, masks)
+        loss.sum().backward()
+        runs.append((loss.detach(), given.grad))
+    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
+
+
+def test_no_instances_launch_nothing(monkeypatch):
+    no_launch(monkeypatch, MODULE, "pairwise_fwd_kernel")
+    logits = torch.zeros(3, 0, 2, 4, 4, device=DEVICE, requires_grad=True)
+    affinity = torch.zeros(1, 2, 4, 4, dtype=torch.int32, device=DEVICE)
+    loss = KERNELS.pairwise_loss(logits, affinity, torch.zeros(0, 2, 4, 4, device=DEVICE))
+    assert torch.equal(loss.cpu(), torch.zeros(3))
+    loss.sum().backward()
+    assert logits.grad.shape == logits.shape
+
+
+def test_under_compile_and_autocast(monkeypatch):
+    monkeypatch.undo()  # the compiler cannot trace poisoned tensors
+    logits, affinity, masks, _ = (tensor.to(DEVICE) for tensor in draw(2, (1, 2, 5, 8), 1, seed=5))
+
+    def step(logits):
+        with torch.autocast(DEVICE, torch.bfloat16):
+            return KERNELS.pairwise_loss(logits * 0.5, affinity, masks).sum() * 2
+
+    results = []
+    for function in (step, torch.compile(step, backend="aot_eager", fullgraph=True)):
+        given = logits.clone().requires_grad_()
+        loss = function(given)
+        loss.backward()
+        results.append((loss.detach(), given.grad))
+    for eager, compiled in zip(*results, strict=True):
+        assert_close(eager, compiled)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    shape=st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 9), st.integers(1, 41)),
+    dilation=st.integers(1, 4),
+    border=st.sampled_from(["zero", "clean"]),
+    threshold=st.floats(0.05, 0.95),
+    seed=st.integers(0, 9999),
+)
+def test_affinity_is_bit_for_bit_the_reference(shape, dilation, border, threshold, seed):
+    B, T, h, w = shape
+    lab = 3 * torch.randn(B, T, 3, h, w, generator=torch.Generator().manual_seed(seed))
+    options = {"dilation": dilation, "threshold": threshold, "border": border}
+    bits = KERNELS.colour_affinity(lab.to(DEVICE), **options)
+    assert torch.equal(bits.cpu(), boxloss.colour_affinity(lab, backend="torch", **options))
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="more than 2^31 logits: 9 GB, on a GPU only")
+def test_more_than_2_to_the_31_logits():
+    h, w = 512, 1024
+    N = 2**31 // (h * w) + 2
+    logits = torch.zeros(1, N, 1, h, w, dtype=torch.bfloat16, device=DEVICE)
+    logits[:, -1] = torch.randn(h, w, device=DEVICE)
+    masks = torch.zeros(1, 1, h, w, device=DEVICE).expand(N, -1, -1, -1).to(torch.bfloat16)
+    masks[-1] = 1
+    affinity = torch.full((1, 1, h, w), 255, dtype=torch.int32, device=DEVICE)
+    given = logits.requires_grad_()
+    loss = KERNELS.pairwise_loss(given, affinity, masks)
+    loss.sum().backward()
+    last = logits[:, -1:].detach().double().cpu().requires_grad_()
+    expected = boxloss.pairwise_loss(last, affinity.cpu(), torch.ones(1, 1, h, w), backend="torch")
+    expected.sum().backward()
+    assert_close(loss.double().cpu(), expected.detach(), **TOL["kernel float32"])
+    assert_close(given.grad[:, -1:].double().cpu(), last.grad, **TOL["kernel bfloat16"])
+    assert not given.grad[:, :-1].any()
