@@ -1,4 +1,4 @@
-"""Real clips: boxes in, masks only for scoring. The folder is not part of the project; see CONTRIBUTING.md."""
+"""Real clips: boxes in, masks only for scoring; see CONTRIBUTING.md for where they come from."""
 
 import json
 
@@ -19,7 +19,9 @@ def test_train_and_eval_take_real_clips(real_data, tmp_path, capsys):
     out = tmp_path / "eval"
     assert main(["eval", str(tmp_path / "run/model.safetensors"), *data, "--out", str(out)]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
-    assert 0 <= metrics["AP"] <= 100 and 0 < metrics["mean_IoU"] <= 100
+    assert all(0 <= metrics[name] <= 100 for name in ("AP", "AP50", "box_fill_AP", "mean_IoU"))
+    videos = {result["video_id"] for result in json.loads((out / "results.json").read_text())}
+    assert videos == {video["id"] for video in json.loads(annotations.read_text())["videos"]}
     assert "quadruped" in capsys.readouterr().out
 
 
