@@ -16,7 +16,7 @@ K, THRESHOLD, DILATION = 5, 0.05, 3
 def naive_tk_loss(
     mask_logits: Tensor, lab: Tensor, region: Tensor, frame_pairs: list[tuple[int, int]]
 ) -> Tensor:
-    """Return the loss of each layer, [L], for mask_logits [L, N, T, h, w], lab [T, 3, h, w], region [N, h, w]."""
+    """Return the loss of each layer, [L]; mask_logits [L, N, T, h, w], lab [T, 3, h, w], region [N, h, w]."""
     similarities = [patch_similarity(lab[a], lab[b]) for a, b in frame_pairs]
     losses = []
     for layer in mask_logits:  # [N, T, h, w]

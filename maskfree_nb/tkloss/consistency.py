@@ -194,7 +194,7 @@ def check_tube(mask_logits, bits, offsets, frame_pairs, region, clip_index, norm
         raise InputError(f"normaliser is {normaliser!r}, expected one of {', '.join(NORMALISERS)}")
     if clip_index is None and len(bits) > 1:
         raise InputError(
-            f"the matches hold {len(bits)} clips: clip_index must say which one an instance is in"
+            f"the matches hold {len(bits)} clips: clip_index must name the clip of each instance"
         )
     if clip_index is None:
         clip_index = torch.zeros(instances, dtype=torch.int64, device=bits.device)

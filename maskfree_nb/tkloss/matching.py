@@ -49,7 +49,7 @@ class Matches:
 
     def count(self) -> Tensor:
         """Return int64 [B, P, h, w]: the number of matches of every pixel, 0..K."""
-        return self.keep().sum(dim=2)
+        return sum((self.bits >> place) & 1 for place in range(32)).sum(dim=2)
 
     def neighbours(self, pair: int, y: int, x: int, clip: int = 0) -> list[tuple[int, int, float | None]]:
         """Return (y', x', distance) of the matched pixels of frame a, most similar first.
