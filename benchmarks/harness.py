@@ -81,7 +81,7 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> int:
     """Return the bytes that `run` needs on top of its inputs, at the highest moment.
 
     On a GPU: what torch's allocator hands out. On a CPU: the growth of the resident memory of this process
-    (Linux), so call it first thing in a fresh process, before freed memory is there to be used again.
+    (Linux); it must be one that holds no freed memory to be used again.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
