@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from maskfree_nb import __version__
-from maskfree_nb.errors import InputError
+from maskfree_nb.errors import InputError, TrainingDiverged
 from maskfree_nb.options import build
 from maskfree_nb.train_config import TrainConfig, read_train_config
 
@@ -40,13 +40,16 @@ EXAMPLES = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    """Run the command line; returns the exit status: 0 done, 1 diverged, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
     except InputError as error:
         print(f"maskfree: {error}", file=sys.stderr)
         return 2
+    except TrainingDiverged as error:
+        print(f"maskfree: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("maskfree: interrupted; a training run goes on with --resume", file=sys.stderr)
         return 130

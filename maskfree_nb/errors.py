@@ -1,8 +1,9 @@
-"""The one error that bad input raises."""
+"""The errors that end a command with one line instead of a traceback."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message names file, field and remedy.
+    """Something the user gave cannot be used; the message names file, field and remedy."""
 
-    The command line prints it without a traceback.
-    """
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient is not finite; the message names the step and the clips of the batch."""

@@ -22,17 +22,13 @@ from maskfree_nb import atomic
 from maskfree_nb.criterion import Criterion, CriterionConfig
 from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_clips
 from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
-from maskfree_nb.errors import InputError
+from maskfree_nb.errors import InputError, TrainingDiverged
 from maskfree_nb.model.checkpoints import is_ours, load_model, load_official, save_model
 from maskfree_nb.model.mask2former import ModelConfig, VideoMask2Former, model_config, normalise_frames
 from maskfree_nb.options import build
 from maskfree_nb.run_folder import claim, load_newest_checkpoint, save_checkpoint, trim_log
 from maskfree_nb.schedules import learning_rate_factor
 from maskfree_nb.train_config import TrainConfig
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss or its gradient is not finite; the message names the step and the clips of the batch."""
 
 
 def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
@@ -150,10 +146,12 @@ def _model_metadata(videos: VideoSet, clips: ClipConfig) -> dict:
 
 def _parameter_groups(model: VideoMask2Former, config: TrainConfig) -> list[dict]:
     """No weight decay for norms, biases and embeddings; another rate for the backbone."""
+    embeddings = {m.weight for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     groups: dict[tuple[bool, bool], list] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decays = parameter.ndim > 1 and "embed" not in name.rsplit(".", 2)[-2] and "query" not in name
+            learnt_code = parameter in embeddings or name.endswith("level_embed")
+            decays = parameter.ndim > 1 and not learnt_code
             groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
     return [
         {

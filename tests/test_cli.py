@@ -108,6 +108,18 @@ def test_the_command_is_installed():
     assert out.stdout.startswith("maskfree ") and out.returncode == 0
 
 
+def test_a_diverged_run_ends_with_one_line(small, tmp_path, capsys, monkeypatch):
+    def nan(self, *arguments):
+        return torch.tensor(float("nan")), {}
+
+    monkeypatch.setattr("maskfree_nb.training.Criterion.forward", nan)
+    config = tmp_path / "options.json"
+    config.write_text(json.dumps(small_options(*small)))
+    assert main(["train", str(tmp_path / "run"), "--config", str(config)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"maskfree: step 0: the loss is not finite .* video \d, frames \[", last)
+
+
 class TestBadInput:
     def train(self, small, tmp_path, change=None, images=None, settings=()) -> list:
         annotations, folder = small

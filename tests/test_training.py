@@ -16,10 +16,11 @@ from tolerances import TOL
 from torch.testing import assert_close
 
 from maskfree_nb import training
-from maskfree_nb.errors import InputError
+from maskfree_nb.errors import InputError, TrainingDiverged
+from maskfree_nb.model.mask2former import VideoMask2Former, model_config
 from maskfree_nb.options import build
 from maskfree_nb.train_config import TrainConfig, read_train_config
-from maskfree_nb.training import TrainingDiverged, train
+from maskfree_nb.training import train
 
 pytestmark = pytest.mark.slow
 
@@ -208,6 +209,20 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path, small):
     assert len(two) == len(one) == 6
     losses = [torch.tensor([line["loss"] for line in log]) for log in (one, two)]
     assert_close(*losses, **TOL["two processes against one"])
+
+
+def test_norms_biases_and_codes_do_not_decay(small):
+    config = build(TrainConfig, small_options(*small, backbone_factor=0.1), "test")
+    model = VideoMask2Former(model_config("tiny", num_classes=2))
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    groups = training._parameter_groups(model, config)
+    assert sum(len(group["params"]) for group in groups) == len(names)
+    for group in groups:
+        for parameter in group["params"]:
+            name = names[parameter]
+            code = any(word in name for word in ("query_feat", "query_embed", "level_embed"))
+            assert (group["weight_decay"] == 0) == (parameter.ndim == 1 or code), name
+            assert (group["factor"] == 0.1) == name.startswith("backbone."), name
 
 
 def test_unknown_options_are_named(small):
