@@ -51,9 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
         result = _result(case, differences, seconds, peaks)
         report["cases"].append(result)
         _print(result)
+    with_bar = [result for result in report["cases"] if result["bar"]]
+    report["ratio"] = min((result["ratio"] for result in with_bar), default=None)
     if options.json:
         write_json(options.json, report, indent=1)
-    missed = [r for r in report["cases"] if r["bar"] and r["ratio"] < r["bar"]]
+    missed = [result for result in with_bar if result["ratio"] < result["bar"]]
     for result in missed:
         print(
             f"{result['name']}: ratio {result['ratio']:.1f} is below the bar {result['bar']:g}",

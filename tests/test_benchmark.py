@@ -98,7 +98,7 @@ def test_report_of_a_small_run(load, tmp_path, capsys):
     report = json.loads(file.read_text())
     assert {"commit", "device", "threads", "torch", "python", "load_average", "date"} <= report.keys()
     moving, worst = report["cases"]
-    assert moving["bar"] == 20 and worst["bar"] is None
+    assert moving["bar"] == 20 and worst["bar"] is None and report["ratio"] == moving["ratio"]
     assert status == (moving["ratio"] < 20)  # at this size the bar need not be met
     for result in report["cases"]:
         for contender in ("ours", "baseline"):
