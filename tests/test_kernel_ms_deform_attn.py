@@ -203,6 +203,12 @@ def test_under_compile_and_autocast(monkeypatch):
         assert_close(a, b, **row, msg=lambda text, name=name: f"{name}: {text}")
 
 
+def test_errors_name_what_does_not_fit():
+    value, locations, weights, _ = draw(1, 2, 1, 8, 1, [(3, 4)], seed=10)
+    with pytest.raises(ValueError, match=r"value \[1, 12, 1, 8\].* do not fit maps of \[\(3, 5\)\]"):
+        KERNELS.ms_deform_attn(value, [(3, 5)], locations, weights)
+
+
 @pytest.mark.skipif(DEVICE == "cpu", reason="more than 2^31 values: 17 GB, on a GPU only")
 def test_more_than_2_to_the_31_values():
     M, D, w = 8, 32, 4096

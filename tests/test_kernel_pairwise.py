@@ -16,11 +16,13 @@ from maskfree_nb import boxloss
 
 CLIPS = [p for p in sorted((oracle_folder() / "tk_loss").glob("*.npz")) if "keep_sp" in np.load(p).files]
 MODULE = importlib.import_module("maskfree_kernels.pairwise")
+AFFINITY_MODULE = importlib.import_module("maskfree_kernels.colour_affinity")
 
 
 @pytest.fixture(autouse=True)
 def poisoned_outputs(monkeypatch):
     poison(monkeypatch, MODULE)
+    poison(monkeypatch, AFFINITY_MODULE)
 
 
 def draw(L, shape, clips, seed, dtype=torch.float32):
@@ -161,6 +163,18 @@ def test_affinity_is_bit_for_bit_the_reference(shape, dilation, border, threshol
     options = {"dilation": dilation, "threshold": threshold, "border": border}
     bits = KERNELS.colour_affinity(lab.to(DEVICE), **options)
     assert torch.equal(bits.cpu(), boxloss.colour_affinity(lab, backend="torch", **options))
+
+
+def test_errors_name_what_does_not_fit():
+    logits, affinity, masks, _ = draw(1, (2, 1, 4, 5), 2, seed=6)
+    with pytest.raises(ValueError, match=r"do not fit mask_logits \[1, 2, 1, 4, 5\]"):
+        KERNELS.pairwise_loss(logits, affinity[:1], masks[:1])
+    with pytest.raises(ValueError, match=r"affinity torch.int32 \[2, 1, 4, 5\]"):
+        KERNELS.pairwise_loss(logits, affinity, masks)  # two clips, no clip_index
+    with pytest.raises(ValueError, match=r"lab is torch.float64 \[1, 1, 3, 4, 5\]"):
+        KERNELS.colour_affinity(torch.zeros(1, 1, 3, 4, 5, dtype=torch.float64))
+    with pytest.raises(ValueError, match="border is 'wrap'"):
+        KERNELS.colour_affinity(torch.zeros(1, 1, 3, 4, 5), border="wrap")
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="more than 2^31 logits: 9 GB, on a GPU only")

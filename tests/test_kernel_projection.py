@@ -153,6 +153,14 @@ def test_under_compile_and_autocast(monkeypatch):
         assert_close(eager, compiled)
 
 
+def test_errors_name_what_does_not_fit():
+    logits, masks = draw((1, 2, 1, 4, 5), seed=7)
+    with pytest.raises(
+        ValueError, match=r"box_masks \[1, 1, 4, 5\] do not fit mask_logits \[1, 2, 1, 4, 5\]"
+    ):
+        KERNELS.projection_loss(logits, masks[:1])
+
+
 @pytest.mark.skipif(DEVICE == "cpu", reason="more than 2^31 logits: 9 GB, on a GPU only")
 def test_more_than_2_to_the_31_logits():
     h, w = 512, 1024

@@ -27,7 +27,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from maskfree_kernels.tables import device_table
+from maskfree_kernels.level_points import corner_place, level_point
+from maskfree_kernels.tables import aot_case, device_table
 
 FRACTION_BITS = 40  # of the fixed-point sums
 
@@ -37,26 +38,6 @@ CONFIGS = {
     "backward": {"BLOCK_Q": 16, "num_warps": 4},
     "interpreter": {"BLOCK_Q": 64},
 }
-
-
-@triton.jit
-def _point(locations, weights, levels, level, sample, in_query, ACC: tl.constexpr):
-    """Each query's point on a level: corner, fractions, weight; and the level's h, w, start in S."""
-    h = tl.load(levels + 3 * level)
-    w = tl.load(levels + 3 * level + 1)
-    start = tl.load(levels + 3 * level + 2)
-    x = tl.load(locations + 2 * sample, in_query, 0.0).to(ACC) * w - 0.5
-    y = tl.load(locations + 2 * sample + 1, in_query, 0.0).to(ACC) * h - 0.5
-    weight = tl.load(weights + sample, in_query, 0.0).to(ACC)
-    column, row = tl.floor(x), tl.floor(y)
-    return row.to(tl.int32), column.to(tl.int32), y - row, x - column, weight, h, w, start
-
-
-@triton.jit
-def _corner(row, column, h, w, start, in_query):
-    """Position in S of a pixel of the level, and whether there is such a pixel."""
-    inside = (row >= 0) & (row < h) & (column >= 0) & (column < w) & in_query
-    return start + row * w + column, inside
 
 
 @triton.jit
@@ -88,11 +69,11 @@ def ms_deform_attn_fwd_kernel(
     for level in range(L):
         for p in tl.static_range(P):
             sample = (head * L + level) * P + p
-            row, column, t, u, weight, h, w, start = _point(
+            row, column, t, u, weight, h, w, start = level_point(
                 locations, weights, levels, level, sample, in_query, ACC
             )
             for corner in tl.static_range(4):
-                position, inside = _corner(row + corner // 2, column + corner % 2, h, w, start, in_query)
+                position, inside = corner_place(row + corner // 2, column + corner % 2, h, w, start, in_query)
                 pixel = value + position.to(tl.int64)[:, None] * (M * D) + d[None, :]
                 v = tl.load(pixel, inside[:, None] & (d < D)[None, :], 0.0).to(ACC)
                 share = (t if corner // 2 else 1 - t) * (u if corner % 2 else 1 - u)
@@ -139,14 +120,14 @@ def ms_deform_attn_bwd_kernel(
     for level in range(L):
         for p in tl.static_range(P):
             sample = (head * L + level) * P + p
-            row, column, t, u, weight, h, w, start = _point(
+            row, column, t, u, weight, h, w, start = level_point(
                 locations, weights, levels, level, sample, in_query, ACC
             )
             sampled = tl.zeros([BLOCK_Q, BLOCK_D], ACC)
             along_x = tl.zeros([BLOCK_Q, BLOCK_D], ACC)
             along_y = tl.zeros([BLOCK_Q, BLOCK_D], ACC)
             for corner in tl.static_range(4):
-                position, inside = _corner(row + corner // 2, column + corner % 2, h, w, start, in_query)
+                position, inside = corner_place(row + corner // 2, column + corner % 2, h, w, start, in_query)
                 place = position.to(tl.int64)[:, None] * (M * D) + d[None, :]
                 there = inside[:, None] & (d < D)[None, :]
                 v = tl.load(value + place, there, 0.0).to(ACC)
@@ -170,42 +151,24 @@ def ms_deform_attn_bwd_kernel(
             tl.store(grad_locations + 2 * sample + 1, grad_y, in_query)
 
 
-def _sizes(value: Tensor, locations: Tensor) -> tuple[int, ...]:
-    """N, S, M, D, Lq, L, P."""
+def _launch(kernel, name: str, tensors: tuple, value: Tensor, locations: Tensor, **constants) -> None:
     N, S, M, D = value.shape
     _, Lq, _, L, P, _ = locations.shape
-    return N, S, M, D, Lq, L, P
-
-
-def _launch(kernel, tensors: tuple, value: Tensor, locations: Tensor, name: str, **constants) -> None:
-    N, S, M, D, Lq, L, P = _sizes(value, locations)
     config = CONFIGS["interpreter" if triton.knobs.runtime.interpret else name]
     blocks = triton.cdiv(Lq, config["BLOCK_Q"])
-    kernel[(N * M * blocks,)](
-        *tensors,
-        S,
-        Lq,
-        M,
-        L,
-        blocks,
-        ACC=tl.float64 if locations.dtype == torch.float64 else tl.float32,
-        P=P,
-        D=D,
-        BLOCK_D=triton.next_power_of_2(D),
-        **constants,
-        **config,
-    )
+    constants |= {"P": P, "D": D, "BLOCK_D": triton.next_power_of_2(D)}
+    constants["ACC"] = tl.float64 if locations.dtype == torch.float64 else tl.float32
+    with torch.cuda.device_of(value):
+        kernel[(N * M * blocks,)](*tensors, S, Lq, M, L, blocks, **constants, **config)
 
 
 @torch.library.custom_op("maskfree::ms_deform_attn", mutates_args=())
 def _forward(value: Tensor, levels: list[int], locations: Tensor, weights: Tensor) -> Tensor:
-    N, _, M, D, Lq, _, _ = _sizes(value, locations)
+    (N, _, M, D), Lq = value.shape, locations.shape[1]
     out = torch.empty(N, Lq, M * D, dtype=locations.dtype, device=value.device)
     if out.numel():
-        table = device_table(tuple(levels), value.device)
-        _launch(
-            ms_deform_attn_fwd_kernel, (value, table, locations, weights, out), value, locations, "forward"
-        )
+        tensors = (value, device_table(tuple(levels), value.device), locations, weights, out)
+        _launch(ms_deform_attn_fwd_kernel, "forward", tensors, value, locations)
     return out
 
 
@@ -233,7 +196,7 @@ def _backward(
     if grad_out.numel():
         table = device_table(tuple(levels), value.device)
         tensors = (grad_out, value, table, locations, weights, unit, total, grad_locations, grad_weights)
-        _launch(ms_deform_attn_bwd_kernel, tensors, value, locations, "backward", FIXED_POINT=deterministic)
+        _launch(ms_deform_attn_bwd_kernel, "backward", tensors, value, locations, FIXED_POINT=deterministic)
     grad_value = total * unit if unit is not None else total
     return grad_value.to(value.dtype), grad_locations, grad_weights
 
@@ -277,11 +240,41 @@ def ms_deform_attn(
 
     Returns:
         [N, Lq, M * D] in the dtype of the locations.
+
+    Raises:
+        ValueError: shapes that do not fit each other.
     """
-    levels, start = [], 0
+    levels, S = [], 0
     for h, w in spatial_shapes:
-        levels += [h, w, start]
-        start += h * w
+        levels += [h, w, S]
+        S += h * w
+    N, Lq, _, L, P, _ = sampling_locations.shape
+    M, D = value.shape[2:]
+    if (
+        value.shape != (N, S, M, D)
+        or sampling_locations.shape != (N, Lq, M, len(spatial_shapes), P, 2)
+        or attention_weights.shape != (N, Lq, M, L, P)
+    ):
+        raise ValueError(
+            f"value {list(value.shape)}, sampling_locations {list(sampling_locations.shape)} and "
+            f"attention_weights {list(attention_weights.shape)} do not fit maps of {list(spatial_shapes)}"
+        )
     return _MSDeformAttn.apply(
         value.contiguous(), levels, sampling_locations.contiguous(), attention_weights.contiguous()
     )
+
+
+def aot_cases() -> list[tuple]:
+    """Return (kernel, signature, constexprs, options) of every shipped configuration, to be compiled."""
+    gradients = ("grad_out", "grad_value", "grad_locations", "grad_weights")
+    types = dict.fromkeys(("locations", "weights", "out", "unit", *gradients), "*fp32") | {"levels": "*i32"}
+    shape = {"ACC": tl.float32, "P": 4, "D": 32, "BLOCK_D": 32}
+    floating = {**shape, "FIXED_POINT": False, "unit": None}
+    fixed = {**shape, "FIXED_POINT": True}
+    cases = []
+    for real in ("*fp32", "*bf16", "*fp16"):
+        real_types = {**types, "value": real}
+        cases.append(aot_case(ms_deform_attn_fwd_kernel, real_types, shape, CONFIGS["forward"]))
+        cases.append(aot_case(ms_deform_attn_bwd_kernel, real_types, floating, CONFIGS["backward"]))
+    fixed_types = {**types, "value": "*fp32", "grad_value": "*i64"}
+    return [*cases, aot_case(ms_deform_attn_bwd_kernel, fixed_types, fixed, CONFIGS["backward"])]

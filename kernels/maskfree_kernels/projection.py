@@ -20,6 +20,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from maskfree_kernels.tables import aot_case
+
 EPSILON = tl.constexpr(1e-5)
 
 # Configs: one program a map forward, one a strip of rows backward. A strip holds the whole width.
@@ -27,10 +29,11 @@ STRIP = 4096  # pixels
 NUM_WARPS = 8
 
 
-def _blocks(h: int, w: int) -> tuple[int, int, int]:
-    """Rows and columns of a strip, and a divisor of the width that the compiler may rely on."""
+def config(h: int, w: int) -> dict:
+    """The launch configuration: a strip's rows and columns, and a divisor of w that allows wide loads."""
     columns = max(128, triton.next_power_of_2(w))
-    return max(1, STRIP // columns), columns, 8 if w % 8 == 0 else 1
+    align = 8 if w % 8 == 0 else 1
+    return {"BLOCK_H": max(1, STRIP // columns), "BLOCK_W": columns, "ALIGN": align, "num_warps": NUM_WARPS}
 
 
 @triton.jit
@@ -154,22 +157,13 @@ def _projection(mask_logits: Tensor, box_rows: Tensor, box_columns: Tensor) -> l
     L, N, T, h, w = mask_logits.shape
     outputs = _empty_outputs(mask_logits)
     if mask_logits.numel():
-        rows, columns, align = _blocks(h, w)
+        launch = config(h, w)
         accurate = tl.float64 if mask_logits.dtype == torch.float64 else tl.float32
-        projection_fwd_kernel[(L * N * T,)](
-            mask_logits,
-            box_rows,
-            box_columns,
-            *outputs,
-            N * T,
-            h,
-            w // align,
-            ACC=accurate,
-            ALIGN=align,
-            BLOCK_H=rows,
-            BLOCK_W=columns,
-            num_warps=NUM_WARPS,
-        )
+        tensors = (mask_logits, box_rows, box_columns, *outputs)
+        with torch.cuda.device_of(mask_logits):
+            projection_fwd_kernel[(L * N * T,)](
+                *tensors, N * T, h, w // launch["ALIGN"], ACC=accurate, **launch
+            )
     return outputs
 
 
@@ -195,23 +189,13 @@ def _projection_backward(
     w = column_max.shape[-1]
     gradient = torch.empty(L, N, T, h, w, dtype=dtype, device=row_max.device)
     if gradient.numel():
-        rows, columns, align = _blocks(h, w)
-        strips = triton.cdiv(h, rows)
-        projection_bwd_kernel[(L * N * T * strips,)](
-            grad_loss,
-            box_rows,
-            box_columns,
-            *saved,
-            gradient,
-            N * T,
-            h,
-            w // align,
-            strips,
-            ALIGN=align,
-            BLOCK_H=rows,
-            BLOCK_W=columns,
-            num_warps=NUM_WARPS,
-        )
+        launch = config(h, w)
+        strips = triton.cdiv(h, launch["BLOCK_H"])
+        tensors = (grad_loss, box_rows, box_columns, *saved, gradient)
+        with torch.cuda.device_of(gradient):
+            projection_bwd_kernel[(L * N * T * strips,)](
+                *tensors, N * T, h, w // launch["ALIGN"], strips, **launch
+            )
     return gradient
 
 
@@ -246,7 +230,36 @@ def projection_loss(mask_logits: Tensor, box_masks: Tensor) -> Tensor:
 
     Returns:
         Loss [L], float32 (float64 for float64 logits); 0 if N = 0.
+
+    Raises:
+        ValueError: shapes that do not fit each other.
     """
+    if mask_logits.shape[1:] != box_masks.shape:
+        raise ValueError(
+            f"box_masks {list(box_masks.shape)} do not fit mask_logits {list(mask_logits.shape)}"
+        )
     if mask_logits.shape[1] == 0:
         return mask_logits.float().sum((1, 2, 3, 4))
     return _ProjectionLoss.apply(mask_logits.contiguous(), box_masks.amax(-1), box_masks.amax(-2))
+
+
+def aot_cases() -> list[tuple]:
+    """Return (kernel, signature, constexprs, options) of every shipped configuration, to be compiled.
+
+    Widths up to 128, 256 and 512; those not divisible by 8; halves.
+    """
+    pointers = ("grad_loss", "box_rows", "box_columns", "row_max", "column_max", "sums")
+    types = {**dict.fromkeys(pointers, "*fp32"), **dict.fromkeys(("row_arg", "column_arg"), "*i32")}
+    cases = []
+    for w, real in (
+        (128, "*fp32"),
+        (256, "*fp32"),
+        (512, "*fp32"),
+        (250, "*fp32"),
+        (256, "*bf16"),
+        (256, "*fp16"),
+    ):
+        launch, all_types = config(128, w), {**types, "logits": real, "gradient": real}
+        cases.append(aot_case(projection_fwd_kernel, all_types, {"ACC": tl.float32}, launch))
+        cases.append(aot_case(projection_bwd_kernel, all_types, {}, launch))
+    return cases
