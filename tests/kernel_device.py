@@ -30,6 +30,8 @@ def poison(monkeypatch, module) -> None:
             return poisoned(torch.empty_like(*args, **kwargs))
 
     def poisoned(tensor):
+        if tensor.dtype == torch.uint8:
+            return tensor.fill_(254)
         return tensor.fill_(float("nan") if tensor.is_floating_point() else -(2**30))
 
     monkeypatch.setattr(module, "torch", PoisonedTorch())

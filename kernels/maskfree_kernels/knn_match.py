@@ -231,10 +231,11 @@ def _outputs(lab, frame_pairs, offsets, k, return_index) -> tuple[Tensor, Tensor
 
 
 def _limit(max_distance: float) -> float:
-    """Return the smallest float32 above max_distance²."""
-    largest = np.float32(min(max_distance**2, np.finfo(np.float32).max))
+    """Return the smallest normal float32 above max_distance²."""
+    float32 = np.finfo(np.float32)
     with np.errstate(over="ignore"):
-        return float(np.nextafter(largest, np.float32(np.inf)))
+        above = np.nextafter(np.float32(min(max_distance**2, float32.max)), np.float32(np.inf))
+    return float(max(above, float32.tiny))
 
 
 def knn_match(

@@ -4,6 +4,7 @@ Programs of other kernels leave partial counts (`reverse_matches`) and partial l
 here they are added up in a fixed order, so that results repeat bitwise. Bytes: reads each part once.
 """
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -69,7 +70,7 @@ def pair_sums(
         loss [L], pair_loss [L, P] and the counts [P], float32.
     """
     L, P, size = loss_parts.shape
-    loss, pair_loss, weights = (loss_parts.new_empty(shape) for shape in (L, (L, P), P))
+    loss, pair_loss, weights = (torch.empty(shape, device=counts.device) for shape in (L, (L, P), P))
     pair_sums_kernel[(L,)](
         loss,
         pair_loss,

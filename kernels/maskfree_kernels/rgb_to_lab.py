@@ -26,7 +26,9 @@ CONFIGS = {
     8: dict(ROWS=4, COLUMNS=16, num_warps=1),
     16: dict(ROWS=4, COLUMNS=8, num_warps=1),
     "other": dict(ROWS=4, COLUMNS=32, num_warps=1),
+    "interpreter": dict(ROWS=16, COLUMNS=32),
 }
+WIDE_STRIDES = (1, 2, 4, 8, 16)
 DTYPES = (torch.uint8, torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -93,9 +95,11 @@ def rgb_to_lab_fwd_kernel(
     WIDE: tl.constexpr,
     BGR: tl.constexpr,
     QUANTISE: tl.constexpr,
+    ALIGN: tl.constexpr,  # surely divides W: rows start where wide loads may
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
+    W = tl.multiple_of(W, ALIGN)
     row_blocks = tl.cdiv(h, ROWS)
     frame = (tl.program_id(0) // row_blocks).to(tl.int64)
     y = tl.program_id(0) % row_blocks * ROWS + tl.arange(0, ROWS)
@@ -127,11 +131,24 @@ def _rgb_to_lab(frames: Tensor, stride: int, bgr: bool, quantise: bool) -> Tenso
     lab = torch.empty(F, 3, h, w, dtype=torch.float32, device=frames.device)
     if lab.numel() == 0:
         return lab
-    wide = stride in CONFIGS
+    wide = stride in WIDE_STRIDES
     launch = CONFIGS[stride if wide else "other"]
+    if triton.knobs.runtime.interpret:
+        launch = CONFIGS["interpreter"]
     with torch.cuda.device_of(frames):
         rgb_to_lab_fwd_kernel[(F * triton.cdiv(h, launch["ROWS"]), triton.cdiv(w, launch["COLUMNS"]))](
-            frames, lab, H, W, h, w, STRIDE=stride, WIDE=wide, BGR=bgr, QUANTISE=quantise, **launch
+            frames,
+            lab,
+            H,
+            W,
+            h,
+            w,
+            STRIDE=stride,
+            WIDE=wide,
+            BGR=bgr,
+            QUANTISE=quantise,
+            ALIGN=16 if W % 16 == 0 else 1,
+            **launch,
         )
     return lab
 
@@ -174,17 +191,10 @@ def rgb_to_lab(
 
 def aot_cases() -> list[tuple]:
     """Return (kernel, signature, constexprs, options) of every shipped configuration, to be compiled."""
-    return [
-        aot_case(
-            rgb_to_lab_fwd_kernel,
-            {"frames": "*u8", "lab": "*fp32"},
-            {
-                "STRIDE": 3 if stride == "other" else stride,
-                "WIDE": stride != "other",
-                "BGR": True,
-                "QUANTISE": True,
-            },
-            CONFIGS[stride],
-        )
-        for stride in CONFIGS
-    ]
+    types = {"frames": "*u8", "lab": "*fp32"}
+    cases = []
+    for stride in (*WIDE_STRIDES, "other"):
+        constexprs = {"STRIDE": 3, "WIDE": False} if stride == "other" else {"STRIDE": stride, "WIDE": True}
+        constexprs |= {"BGR": True, "QUANTISE": True, "ALIGN": 16 if stride == 4 else 1}
+        cases.append(aot_case(rgb_to_lab_fwd_kernel, types, constexprs, CONFIGS[stride]))
+    return cases
