@@ -8,7 +8,7 @@ DILATION, THRESHOLD, EPSILON = 2, 0.3, 1e-5
 
 
 def naive_pairwise_loss(mask_logits: Tensor, lab: Tensor, box_masks: Tensor) -> Tensor:
-    """Return the loss of each layer, [L]: mask_logits [L, N, T, h, w], lab [T, 3, h, w], masks [N, T, h, w]."""
+    """Return the loss of each layer, [L]: logits [L, N, T, h, w], lab [T, 3, h, w], masks [N, T, h, w]."""
     similarity = (-0.5 * (lab[:, :, None] - neighbours(lab)).norm(dim=1)).exp()  # [T, 8, h, w]
     weight = (similarity >= THRESHOLD) * box_masks[:, :, None]  # [N, T, 8, h, w]
     losses = []

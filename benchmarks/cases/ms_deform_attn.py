@@ -23,7 +23,7 @@ def cases(device: torch.device, small: bool) -> list[Case]:
     kernel = backend.kernels().ms_deform_attn
     found = []
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 2e-2)):
-        tensors = _draw(shapes, dtype, device)
+        tensors = draw(shapes, dtype, device)
         exact = _step(ms_deform_attn, shapes, [tensor.double() for tensor in tensors])
         for against, baseline in (
             ("grid_sample", ms_deform_attn),
@@ -52,7 +52,7 @@ def cases(device: torch.device, small: bool) -> list[Case]:
     return found
 
 
-def _draw(shapes: list[tuple[int, int]], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+def draw(shapes: list[tuple[int, int]], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     """Value, locations, weights and the output's gradient: every pixel of every map looks around itself.
 
     Points lie a few pixels away, none within 1/20 of a pixel of a kink, where the gradient to it jumps.
