@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from maskfree_nb.data.video import read_frames, write_mp4
 from small_set import make_small_set, small_options
 
 from maskfree_nb.cli import _parser as parser
 from maskfree_nb.cli import main, training_config
+from maskfree_nb.data.video import read_frames, write_mp4
 
 pytestmark = pytest.mark.slow
 

@@ -235,3 +235,13 @@ def test_real_clips(real_data, masks):
         assert len(clip.labels) == 1
         if masks:  # boxes are exact, masks are whole pixels: they differ by less than one
             assert (clip.boxes - drawn_videos.tight_boxes(clip.masks)).abs().max() < 1
+
+
+def test_a_change_of_colour_is_the_same_in_all_frames_and_leaves_boxes_alone(videos):
+    plain, coloured = sample_clip(videos, 3, 0, PLAIN), sample_clip(videos, 3, 0, replace(PLAIN, colour=0.5))
+    assert torch.equal(plain.boxes, coloured.boxes) and plain.frame_indices == coloured.frame_indices
+    assert not torch.equal(plain.frames, coloured.frames)
+    for channel in range(3):  # one value before is one value after, in every frame
+        values = torch.stack([plain.frames[:, channel].flatten(), coloured.frames[:, channel].flatten()])
+        values = values.unique(dim=1)
+        assert len(values[0].unique()) == values.shape[1]

@@ -11,7 +11,14 @@ from torch.utils.data import Dataset
 
 from maskfree_nb.data import rle
 from maskfree_nb.data.frames import FrameCache, read_frame, resize_shortest_edge
-from maskfree_nb.data.sampling import ClipConfig, check_length, draw_frames, draw_video, draw_view
+from maskfree_nb.data.sampling import (
+    ClipConfig,
+    check_length,
+    draw_colour,
+    draw_frames,
+    draw_video,
+    draw_view,
+)
 from maskfree_nb.data.tracks import Track, Video, VideoSet
 from maskfree_nb.errors import InputError
 
@@ -123,6 +130,7 @@ def sample_clip(
     rng = np.random.default_rng([seed, index])
     frame_indices = draw_frames(video.length, config, rng)
     view = draw_view(video.height, video.width, config, rng)
+    gain, shift = draw_colour(config, rng)
     read = cache.read if cache else lambda video, frame: read_frame(video_set, video, frame)
 
     tracks = [track for track in video.tracks if not track.is_crowd]
@@ -133,13 +141,23 @@ def sample_clip(
     kept = ~boxes[..., 0].isnan().all(-1)
     tracks = [track for track, keep in zip(tracks, kept, strict=True) if keep]
     return Clip(
-        frames=view.frames(torch.stack([read(video, frame) for frame in frame_indices])),
+        frames=_recolour(
+            view.frames(torch.stack([read(video, frame) for frame in frame_indices])), gain, shift
+        ),
         boxes=boxes[kept],
         labels=torch.tensor([track.category for track in tracks], dtype=torch.int64),
         masks=view.masks(_masks(tracks, video, frame_indices, boxes[kept])) if video_set.has_masks else None,
         video_id=video.id,
         frame_indices=tuple(frame_indices),
     )
+
+
+def _recolour(frames: Tensor, gain: np.ndarray, shift: np.ndarray) -> Tensor:
+    """Multiply and shift the channels of uint8 frames [T, 3, H, W]."""
+    if (gain == 1).all() and (shift == 0).all():
+        return frames
+    gain, shift = (torch.from_numpy(value).float().view(3, 1, 1) for value in (gain, shift))
+    return (frames * gain + shift).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def collate_clips(clips: Sequence[Clip]) -> ClipBatch:

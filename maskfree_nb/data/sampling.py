@@ -28,6 +28,8 @@ class ClipConfig:
         crop_share: instead of `crop`, the range of the crop's height and width as shares of the frame's.
         image_sizes: shortest edges to draw from, in pixels, for the resize after the crop; empty: none.
         max_size: bound of the longest edge in that resize.
+        colour: strength of a random change of colour, the same for all frames of a clip: each channel is
+            multiplied by 1 ± colour and shifted by ± 64 colour grey levels.
         min_box_size: an object with a box narrower or lower, in pixels of the clip, counts as absent.
 
     Raises:
@@ -42,6 +44,7 @@ class ClipConfig:
     crop_share: tuple[float, float] | None = None
     image_sizes: Sequence[int] = ()
     max_size: int | None = None
+    colour: float = 0.0
     min_box_size: float = 1.0
 
     def __post_init__(self):
@@ -56,6 +59,7 @@ class ClipConfig:
             ("image_sizes", all(size >= 1 for size in self.image_sizes), "sizes in pixels"),
             ("max_size", self.max_size is None or self.max_size >= 1, "a size in pixels"),
             ("max_size", self.max_size is None or self.image_sizes, "None where image_sizes is empty"),
+            ("colour", 0 <= self.colour <= 1, "0..1"),
             ("min_box_size", self.min_box_size >= 0, "at least 0"),
         ):
             if not valid:
@@ -122,3 +126,9 @@ def draw_view(height: int, width: int, config: ClipConfig, rng: np.random.Genera
     if config.image_sizes:
         out_h, out_w = shortest_edge_hw(h, w, int(rng.choice(config.image_sizes)), config.max_size)
     return View(top, left, h, w, out_h, out_w, mirrored=bool(rng.random() < config.flip))
+
+
+def draw_colour(config: ClipConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw what each channel is multiplied by and shifted by, in grey levels: float64 [3] each."""
+    gain = rng.uniform(1 - config.colour, 1 + config.colour, 3)
+    return gain, rng.uniform(-64 * config.colour, 64 * config.colour, 3)
