@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -149,8 +150,12 @@ def _train(options: argparse.Namespace) -> None:
     from maskfree_nb.training import train
 
     config = training_config(options)
-    print(json.dumps(asdict(config), indent=2))
-    print(train(config, options.out, resume=options.resume))
+    first_process = os.environ.get("RANK", "0") == "0"
+    if first_process:
+        print(json.dumps(asdict(config), indent=2))
+    path = train(config, options.out, resume=options.resume)
+    if first_process:
+        print(f"written: {path}")
 
 
 def training_config(options: argparse.Namespace) -> TrainConfig:

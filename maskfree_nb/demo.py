@@ -12,13 +12,13 @@ from maskfree_nb.data.video import write_gif, write_mp4
 from maskfree_nb.data.ytvis import load_ytvis
 from maskfree_nb.evaluation.report import evaluate_model
 from maskfree_nb.inference import draw_tracks, load_trained, predict_video
+from maskfree_nb.launch import train_in_processes
 from maskfree_nb.recipes import DEMO
 from maskfree_nb.train_config import TrainConfig
-from maskfree_nb.training import train
 from maskfree_nb.viz.curves import plot_training
 
 
-def run_demo(out: str | Path, *, seed: int = 0, progress: bool = True, **overrides) -> dict:
+def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **overrides) -> dict:
     """Make the default data set, train on its boxes, evaluate on its held-out videos, and draw the result.
 
     A demo that was interrupted goes on where it stopped.
@@ -27,7 +27,7 @@ def run_demo(out: str | Path, *, seed: int = 0, progress: bool = True, **overrid
         out: gets `data/`, `train/`, `results.json`, `metrics.json` (AP in percent points), `curves.png`,
             `overlay.mp4` and `overlay.gif`.
         seed: of the training; the data set is always the same.
-        progress: show progress bars.
+        processes: of the training, see `train_in_processes`.
         overrides: fields of `TrainConfig` other than the recipe's, e.g. `steps`.
 
     Returns:
@@ -46,9 +46,9 @@ def run_demo(out: str | Path, *, seed: int = 0, progress: bool = True, **overrid
             **overrides,
         }
     )
-    model_path = train(config, out / "train", resume=True, progress=progress)
+    model_path = train_in_processes(config, out / "train", processes)
     print("3/4 evaluation")
-    report = evaluate_model(model_path, data / "val.json", data / "val" / "JPEGImages", progress=progress)
+    report = evaluate_model(model_path, data / "val.json", data / "val" / "JPEGImages")
     report.write(out)
     print(report.text())
     print("4/4 pictures")

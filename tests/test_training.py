@@ -1,11 +1,11 @@
 """Training runs: what they leave, what they never see, and that they end alike however they were stopped."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from torch.testing import assert_close
 
 from maskfree_nb import training
 from maskfree_nb.errors import InputError, TrainingDiverged
+from maskfree_nb.launch import train_in_processes
 from maskfree_nb.model.mask2former import VideoMask2Former, model_config
 from maskfree_nb.options import build
 from maskfree_nb.train_config import TrainConfig, read_train_config
@@ -104,7 +105,7 @@ def test_the_oracle_needs_masks(tmp_path, small):
 
 @pytest.mark.parametrize("after", [3, 5])
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, small, uninterrupted, after):
-    """SIGKILL once the log holds `after` lines, then resume: log and weights are those of the unbroken run."""
+    """SIGKILL once the log holds `after` lines, then resume: as if the run had never been broken."""
     config = tmp_path / "config.json"
     config.write_text(json.dumps(small_options(*small)))
     command = [
@@ -198,13 +199,8 @@ def test_starting_from_a_model(tmp_path, small, uninterrupted):
 
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path, small):
     one = run(tmp_path / "one", small, batch_size=4, steps=6)
-    options = tmp_path / "config.json"
-    options.write_text(json.dumps(small_options(*small, batch_size=2, steps=6)))
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "maskfree_nb.cli", "train", str(tmp_path / "two"), "--config", str(options)],
-        check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-    )  # fmt: skip
+    config = build(TrainConfig, small_options(*small, batch_size=4, steps=6), "test")
+    train_in_processes(config, tmp_path / "two", processes=2)
     two = read_log(tmp_path / "two")
     assert len(two) == len(one) == 6
     losses = [torch.tensor([line["loss"] for line in log]) for log in (one, two)]
@@ -223,6 +219,15 @@ def test_norms_biases_and_codes_do_not_decay(small):
             code = any(word in name for word in ("query_feat", "query_embed", "level_embed"))
             assert (group["weight_decay"] == 0) == (parameter.ndim == 1 or code), name
             assert (group["factor"] == 0.1) == name.startswith("backbone."), name
+
+
+def test_a_batch_is_shared_evenly_or_not_at_all(tmp_path, small):
+    config = build(TrainConfig, small_options(*small, batch_size=4), "test")
+    with pytest.raises(InputError, match="3 processes cannot share a batch of 4"):
+        train_in_processes(config, tmp_path, processes=3)
+    broken = replace(config, images=str(tmp_path))
+    with pytest.raises(InputError, match="ended with status"):
+        train_in_processes(broken, tmp_path / "run", processes=2)
 
 
 def test_unknown_options_are_named(small):
