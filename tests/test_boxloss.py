@@ -1,6 +1,9 @@
 """Box masks, projection and pairwise: the golden numbers, gradients, and the properties that define them."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -229,6 +232,19 @@ def test_no_instances_give_zeros_that_backpropagate(function):
     assert torch.equal(loss, torch.zeros(3))
     loss.sum().backward()
     assert logits.grad.shape == logits.shape
+
+
+def test_interpreter_asked_for_too_late_is_a_clear_error():
+    """Triton decides at its own import whether it interprets; a compiled model may have imported it."""
+    program = (
+        "import triton, torch\n"
+        "from maskfree_nb.boxloss import projection_loss\n"
+        "projection_loss(torch.zeros(1, 1, 1, 2, 2), torch.zeros(1, 1, 2, 2), backend='triton')\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert "InputError" in result.stderr
+    assert "set TRITON_INTERPRET=1 before starting Python" in result.stderr
 
 
 def test_errors_name_what_was_given():

@@ -21,4 +21,5 @@ __all__ = [
     "tube_consistency",
 ]
 
-INTERPRETED = bool(triton.knobs.runtime.interpret)
+# decided when triton was first imported, which may have been long before this package was
+INTERPRETED = not isinstance(triton.language.zeros, triton.JITFunction)
