@@ -5,6 +5,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
+
+# Before anything imports triton: without a GPU its kernels run under the interpreter.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Shared machines stall: no deadline, and the same examples in every run.
 hypothesis.settings.register_profile("maskfree", deadline=None, derandomize=True)
