@@ -158,6 +158,13 @@ def test_several_blocks_and_layer_groups():
     compare(logits, bits, offsets, pairs, region)
 
 
+def test_programs_of_several_instances(monkeypatch):
+    monkeypatch.setattr(MODULES[0], "PROGRAMS", 1)
+    pairs, offsets = frame_pairs(2), disk_offsets(1)
+    logits, bits, region, clip_index = draw(1, (5, 2, 4, 7), 2, pairs, offsets, density=0.2, seed=9)
+    compare(logits, bits, offsets, pairs, region, clip_index=clip_index)
+
+
 def test_more_matches_than_a_logarithm_takes():
     pairs, offsets = [(1, 0)], disk_offsets(4)
     logits, bits, region, _ = draw(1, (1, 2, 5, 6), 1, pairs, offsets, density=1.1, seed=2)

@@ -32,8 +32,11 @@ from maskfree_kernels.walk_matches import LOG2_E, one_plus_and_sigmoid, walk_mat
 LN_2 = tl.constexpr(0.6931471805599453)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-# Configs: a program does BLOCK pixels of a frame of an instance, in LAYERS layers that share the walk.
-CONFIGS = {layers: dict(LAYERS=layers, BLOCK=128, num_warps=4) for layers in (5, 3, 2, 1)}
+# Configs: a program does BLOCK pixels of a frame in LAYERS layers, for one instance after another, for
+# so many that about PROGRAMS programs are left. It is one warp: it walks no farther than its own
+# most matched pixel, and votes without a barrier.
+CONFIGS = {layers: dict(LAYERS=layers, BLOCK=32, num_warps=1) for layers in (5, 3, 2, 1)}
+PROGRAMS = 16384
 
 
 def config(layers: int) -> dict:
@@ -59,6 +62,8 @@ def tube_consistency_fwd_kernel(
     P,
     h,
     w,
+    groups,  # of layers
+    instances,  # a program
     parts,
     pixels,  # the normaliser "pixels"
     WORDS: tl.constexpr,
@@ -73,61 +78,67 @@ def tube_consistency_fwd_kernel(
     blocks = tl.cdiv(area, BLOCK)
     block = tl.program_id(0) % blocks
     t = tl.program_id(0) // blocks % T
-    n = tl.program_id(0) // (blocks * T) % N
-    first_layer = tl.program_id(0) // (blocks * T * N) * LAYERS
+    first_layer = tl.program_id(0) // (blocks * T) % groups * LAYERS
+    first_instance = tl.program_id(0) // (blocks * T * groups) * instances
     pixel = block * BLOCK + tl.arange(0, BLOCK)
     inside = pixel < area
     y, x = pixel // w, pixel % w
-
     layer_size = tl.cast(N, tl.int64) * T * area
-    start = first_layer * layer_size + n.to(tl.int64) * T * area
-    logit = ()
-    one_plus = ()
-    sigmoid = ()
-    slope = ()
-    for i in tl.static_range(LAYERS):
-        place = logits + start + i * layer_size + t * area + pixel
-        value = tl.load(place, mask=inside, other=0.0).to(tl.float32) * LOG2_E
-        value_plus, value_sigmoid = one_plus_and_sigmoid(value)
-        logit = logit + (value,)
-        one_plus = one_plus + (value_plus,)
-        sigmoid = sigmoid + (value_sigmoid,)
-        slope = slope + (tl.zeros([BLOCK], tl.float32),)
-    own = (logit, one_plus, sigmoid)
-
-    clip = 0
-    if not ONE_CLIP:
-        clip = tl.load(clip_index + n).to(tl.int32)
-    region += n.to(tl.int64) * area
-    in_region = tl.load(region + pixel, mask=inside, other=0) != 0
-    FIRST_ROLE: tl.constexpr = 0 if WITH_GRADIENT else 1
-    for p in range(0, P):
-        for role in tl.static_range(FIRST_ROLE, 2):  # 0: this frame is the source, 1: it is the centre
-            if tl.load(frame_pairs + 2 * p + role) == t:
-                scale = 1.0 / pixels
-                if PER_MATCH:
-                    scale = 1.0 / tl.maximum(pair_weight(counts, p, parts, PARTS), 1.0)
-                turned = bits if role else reversed_bits
-                some = in_region if role else inside
-                words = ()
-                for i in tl.static_range(WORDS):
-                    word = turned + ((clip * P + p).to(tl.int64) * WORDS + i) * area + pixel
-                    words = words + (tl.load(word, mask=some, other=0),)
-                other = logits + start + tl.load(frame_pairs + 2 * p + 1 - role) * area
-                slope, loss, steps = walk_matches(
-                    words, (y, x), (h, w), offsets, other, layer_size, region, scale, own, slope, role == 1
-                )
-                if role:
-                    part = loss_parts + ((first_layer * P + p).to(tl.int64) * N + n) * blocks + block
-                    for i in tl.static_range(LAYERS):
-                        total = 0.0
-                        if steps > 0:
-                            total = tl.sum(loss[i]) * LN_2
-                        tl.store(part + i * P * N * blocks, total)
-    if WITH_GRADIENT:
+    for n in range(first_instance, tl.minimum(first_instance + instances, N)):
+        start = first_layer * layer_size + tl.cast(n, tl.int64) * T * area
+        logit = ()
+        one_plus = ()
+        sigmoid = ()
+        slope = ()
         for i in tl.static_range(LAYERS):
-            place = gradient + start + i * layer_size + t * area + pixel
-            tl.store(place, slope[i].to(gradient.dtype.element_ty), mask=inside)
+            own = logits + start + i * layer_size + t * area + pixel
+            value = tl.load(own, mask=inside, other=0.0).to(tl.float32) * LOG2_E
+            value_plus, value_sigmoid = one_plus_and_sigmoid(value)
+            logit = logit + (value,)
+            one_plus = one_plus + (value_plus,)
+            sigmoid = sigmoid + (value_sigmoid,)
+            slope = slope + (tl.zeros([BLOCK], tl.float32),)
+
+        clip = 0
+        if not ONE_CLIP:
+            clip = tl.load(clip_index + n).to(tl.int32)
+        own_region = region + tl.cast(n, tl.int64) * area
+        in_region = tl.load(own_region + pixel, mask=inside, other=0) != 0
+        for p in range(0, P):
+            for role in tl.static_range(0 if WITH_GRADIENT else 1, 2):  # t is: 0 the source, 1 the centre
+                if tl.load(frame_pairs + 2 * p + role) == t:
+                    scale = 1.0 / pixels
+                    if PER_MATCH:
+                        scale = 1.0 / tl.maximum(pair_weight(counts, p, parts, PARTS), 1.0)
+                    words = ()
+                    for i in tl.static_range(WORDS):
+                        word = (bits if role else reversed_bits) + pixel
+                        word += ((clip * P + p).to(tl.int64) * WORDS + i) * area
+                        words = words + (tl.load(word, mask=in_region if role else inside, other=0),)
+                    slope, loss, steps = walk_matches(
+                        words,
+                        (y, x),
+                        (h, w),
+                        offsets,
+                        logits + start + tl.load(frame_pairs + 2 * p + 1 - role) * area,
+                        layer_size,
+                        own_region,
+                        scale,
+                        (logit, one_plus, sigmoid),
+                        slope,
+                        role == 1,
+                    )
+                    if role:
+                        part = loss_parts + ((first_layer * P + p).to(tl.int64) * N + n) * blocks + block
+                        for i in tl.static_range(LAYERS):
+                            total = 0.0
+                            if steps > 0:
+                                total = tl.sum(loss[i]) * LN_2
+                            tl.store(part + i * P * N * blocks, total)
+        if WITH_GRADIENT:
+            for i in tl.static_range(LAYERS):
+                target = gradient + start + i * layer_size + t * area + pixel
+                tl.store(target, slope[i].to(gradient.dtype.element_ty), mask=inside)
 
 
 @torch.library.custom_op("maskfree::tube_consistency", mutates_args=())
@@ -145,12 +156,13 @@ def _tube_consistency(
     L, N, T, h, w = mask_logits.shape
     P, pixels = len(frame_pairs) // 2, float(h * w * N)
     launch = config(L)
-    blocks = triton.cdiv(h * w, launch["BLOCK"])
+    blocks, groups = triton.cdiv(h * w, launch["BLOCK"]), L // launch["LAYERS"]
+    chunks = min(N, triton.cdiv(PROGRAMS, blocks * T * groups))  # of the instances
     gradient = _empty_gradient(mask_logits, with_gradient)
     loss_parts = torch.empty(L, P, N * blocks, dtype=torch.float32, device=mask_logits.device)
     with torch.cuda.device_of(mask_logits):
         reversed_bits, counts = reverse_matches(bits, region, clip_index, offsets)
-        tube_consistency_fwd_kernel[(blocks * T * N * (L // launch["LAYERS"]),)](
+        tube_consistency_fwd_kernel[(blocks * T * groups * chunks,)](
             mask_logits,
             gradient,
             loss_parts,
@@ -166,6 +178,8 @@ def _tube_consistency(
             P,
             h,
             w,
+            groups,
+            triton.cdiv(N, chunks),
             counts.shape[1],
             pixels,
             WORDS=bits.shape[2],

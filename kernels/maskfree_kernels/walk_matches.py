@@ -30,6 +30,61 @@ def one_plus_and_sigmoid(z):
 
 
 @triton.jit
+def _take_match(words, pixel, size, offsets, region, CENTRE: tl.constexpr):
+    """Take each pixel's lowest bit; return the words left, the other pixels' places, and where they count."""
+    y, x = pixel
+    h, w = size
+    word = words[0]
+    base = tl.zeros(x.shape, tl.int32)
+    for i in tl.static_range(1, len(words)):  # the first word that has a bit left
+        base = tl.where(word == 0, 32 * i, base)
+        word = tl.where(word == 0, words[i], word)
+    lowest = word & -word
+    exponent = lowest.to(tl.uint32, bitcast=True).to(tl.float32).to(tl.int32, bitcast=True) >> 23
+    s = base + exponent - 127
+    left = ()
+    for i in tl.static_range(len(words)):
+        left = left + (tl.where(base == 32 * i, words[i] ^ lowest, words[i]),)
+
+    counts = word != 0
+    dy = tl.load(offsets + 2 * s, mask=counts, other=0)
+    dx = tl.load(offsets + 2 * s + 1, mask=counts, other=0)
+    other_y, other_x = y - dy, x - dx
+    if CENTRE:
+        other_y, other_x = y + dy, x + dx
+    counts &= (other_y >= 0) & (other_y < h) & (other_x >= 0) & (other_x < w)
+    place = other_y * w + other_x
+    if not CENTRE:
+        counts &= tl.load(region + place, mask=counts, other=0) != 0
+    return left, place, counts
+
+
+@triton.jit
+def _add_match(other, layer_size, counts, scale, own, slope, terms, CENTRE: tl.constexpr):
+    """Add each pixel's match, where it counts, to slopes and, if CENTRE, to the three parts of the loss."""
+    logit, one_plus, sigmoid = own
+    linear, separate, together = terms
+    weight = tl.where(counts, scale, 0.0)
+    new_slope = ()
+    new_linear = ()
+    new_separate = ()
+    new_together = ()
+    for i in tl.static_range(len(slope)):
+        value = tl.load(other + i * layer_size, mask=counts, other=0.0).to(tl.float32) * LOG2_E
+        both_plus, both_sigmoid = one_plus_and_sigmoid(value + logit[i])
+        new_slope = new_slope + (slope[i] + weight * (sigmoid[i] - both_sigmoid),)
+        if CENTRE:
+            value_plus = 1 + tl.exp2(-tl.abs(value))
+            part = tl.maximum(tl.minimum(value, -logit[i]), tl.minimum(-value, logit[i]))
+            new_linear = new_linear + (linear[i] + tl.maximum(part, 0.0),)  # 0 where value is
+            new_separate = new_separate + (separate[i] * tl.where(counts, value_plus * one_plus[i], 1.0),)
+            new_together = new_together + (together[i] * tl.where(counts, both_plus, 1.0),)
+    if CENTRE:
+        terms = (new_linear, new_separate, new_together)
+    return new_slope, terms
+
+
+@triton.jit
 def walk_matches(
     words, pixel, size, offsets, other, layer_size, region, scale, own, slope, CENTRE: tl.constexpr
 ):
@@ -49,76 +104,28 @@ def walk_matches(
     Returns:
         slope with scale * gradient added; the loss in units of log 2 (if CENTRE), likewise; the steps taken.
     """
-    y, x = pixel
-    h, w = size
-    logit, one_plus, sigmoid = own
-    WORDS: tl.constexpr = len(words)
-    LAYERS: tl.constexpr = len(logit)
+    zero = tl.zeros(pixel[1].shape, tl.float32)
     matches = count_bits(words[0])
-    for i in tl.static_range(1, WORDS):
+    for i in tl.static_range(1, len(words)):
         matches += count_bits(words[i])
-    trips = tl.max(matches, 0)
+    steps = tl.max(matches, 0)
     loss = ()
-    for _ in tl.static_range(LAYERS):
-        loss = loss + (tl.zeros(x.shape, tl.float32),)
-    for start in range(0, trips, 32):
-        separate = ()  # product of u(x) u(y)
-        together = ()  # product of u(x + y)
-        for _ in tl.static_range(LAYERS):
-            separate = separate + (tl.full(x.shape, 1.0, tl.float32),)
-            together = together + (tl.full(x.shape, 1.0, tl.float32),)
-        for _trip in range(start, tl.minimum(start + 32, trips)):
-            word = words[0]
-            base = tl.zeros(x.shape, tl.int32)
-            for i in tl.static_range(1, WORDS):  # the first word that has a bit left
-                base = tl.where(word == 0, 32 * i, base)
-                word = tl.where(word == 0, words[i], word)
-            lowest = word & -word
-            s = (
-                base
-                + (lowest.to(tl.uint32, bitcast=True).to(tl.float32).to(tl.int32, bitcast=True) >> 23)
-                - 127
-            )
-            left = ()
-            for i in tl.static_range(WORDS):
-                left = left + (tl.where(base == 32 * i, words[i] ^ lowest, words[i]),)
-            words = left
-
-            found = word != 0
-            dy = tl.load(offsets + 2 * s, mask=found, other=0)
-            dx = tl.load(offsets + 2 * s + 1, mask=found, other=0)
-            if CENTRE:
-                other_y, other_x = y + dy, x + dx
-            else:
-                other_y, other_x = y - dy, x - dx
-            found &= (other_y >= 0) & (other_y < h) & (other_x >= 0) & (other_x < w)
-            place = other_y * w + other_x
-            if not CENTRE:
-                found &= tl.load(region + place, mask=found, other=0) != 0
-
-            weight = tl.where(found, scale, 0.0)
-            new_slope = ()
-            new_loss = ()
-            new_separate = ()
-            new_together = ()
-            for i in tl.static_range(LAYERS):
-                value = tl.load(other + i * layer_size + place, mask=found, other=0.0).to(tl.float32) * LOG2_E
-                both_plus, both_sigmoid = one_plus_and_sigmoid(value + logit[i])
-                new_slope = new_slope + (slope[i] + weight * (sigmoid[i] - both_sigmoid),)
-                if CENTRE:
-                    value_plus = 1 + tl.exp2(-tl.abs(value))
-                    linear = tl.maximum(tl.minimum(value, -logit[i]), tl.minimum(-value, logit[i]))
-                    new_loss = new_loss + (loss[i] + tl.maximum(linear, 0.0),)  # 0 where the value is
-                    new_separate = new_separate + (
-                        separate[i] * tl.where(found, value_plus * one_plus[i], 1.0),
-                    )
-                    new_together = new_together + (together[i] * tl.where(found, both_plus, 1.0),)
-            slope = new_slope
-            if CENTRE:
-                loss, separate, together = new_loss, new_separate, new_together
+    zeros = ()
+    ones = ()
+    for _ in tl.static_range(len(slope)):
+        loss = loss + (zero,)
+        zeros = zeros + (zero,)
+        ones = ones + (zero + 1,)
+    for start in range(0, steps, 32):
+        terms = (zeros, ones, ones)  # the linear part, products of u(x) u(y), products of u(x + y)
+        for _step in range(start, tl.minimum(start + 32, steps)):
+            words, place, counts = _take_match(words, pixel, size, offsets, region, CENTRE)
+            if tl.max(counts.to(tl.int32), 0) > 0:
+                slope, terms = _add_match(other + place, layer_size, counts, scale, own, slope, terms, CENTRE)
         if CENTRE:
-            logs = ()
-            for i in tl.static_range(LAYERS):
-                logs = logs + (loss[i] + tl.log2(separate[i] / together[i]),)
-            loss = logs
-    return slope, loss, trips
+            linear, separate, together = terms
+            sums = ()
+            for i in tl.static_range(len(slope)):
+                sums = sums + (loss[i] + linear[i] + tl.log2(separate[i] / together[i]),)
+            loss = sums
+    return slope, loss, steps
