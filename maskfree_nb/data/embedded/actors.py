@@ -1,4 +1,4 @@
-"""The moving parts of a scene: objects on their paths, and the camera over its background."""
+"""The objects: outline, texture, and a way through the video."""
 
 from dataclasses import dataclass
 
@@ -6,45 +6,33 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 from PIL import Image, ImageDraw
-from scipy.ndimage import map_coordinates
 
-from maskfree_nb.data.embedded.photographs import PHOTOGRAPHS, random_crop, recolour
+from maskfree_nb.data.embedded.appearance import draw_surface, sample
+from maskfree_nb.data.embedded.camera import Camera, Shot, Wave, direction
 from maskfree_nb.data.embedded.pose import Pose
 from maskfree_nb.data.embedded.shapes import CLASSES, outline
 
-OVERSAMPLING = 2  # texture pixels a frame pixel: bilinear sampling of a smooth texture keeps its sharpness
 EDGE_SAMPLES = 8  # outline samples a frame pixel, along each axis
-MARGIN = 40  # pixels of background around the frame, for the camera to move over
-
-
-@dataclass(frozen=True)
-class Wave:
-    """amplitude * sin(rate * t + phase), t in frames."""
-
-    amplitude: float
-    rate: float
-    phase: float
-
-    @classmethod
-    def draw(cls, rng: Generator, amplitude: float, period: tuple[float, float] = (8.0, 24.0)) -> "Wave":
-        """Draw a wave of up to `amplitude`, of a period in frames within `period`."""
-        return cls(amplitude * rng.random(), 2 * np.pi / rng.uniform(*period), rng.uniform(0, 2 * np.pi))
-
-    def __call__(self, t: float) -> float:
-        return self.amplitude * np.sin(self.rate * t + self.phase)
+SIZE = (0.3, 0.42)  # reach of an object, of the frame's height
+SPEED = (0.0, 2.5)  # pixels a frame
+PASSING_SHARE, PASSING_SPEED = 0.25, (5.0, 8.0)  # of the objects that enter or leave
+CROWDING = 0.65  # least distance of two objects, of the sum of their reaches
+SPIN, GROWTH = 0.07, 0.012  # a frame, standard deviations: radians, share
+SWAY = 4.0  # pixels
+STRETCH, TWIST, WOBBLE = 0.12, 0.3, 0.09  # at most, see `Pose`
 
 
 @dataclass(frozen=True, eq=False)
 class Actor:
     """One object: what it looks like, and its way through the video."""
 
+    shot: Shot
     category: int
     polygon: ndarray  # [V, 2]
-    texture: ndarray  # [h, w, 3], OVERSAMPLING pixels for each frame pixel at `scale`
+    texture: ndarray  # fits the polygon at `scale`
     middle: ndarray  # position (x, y) at the middle of the video, pixels
     velocity: ndarray  # pixels a frame
-    half_length: float  # of the video, frames
-    scale: float
+    scale: float  # pixels a unit of the polygon
     rotation: float
     spin: float  # radians a frame
     growth: float  # share a frame
@@ -54,7 +42,7 @@ class Actor:
 
     def pose(self, t: float) -> Pose:
         """Where it is at time t, in frames."""
-        since = t - self.half_length
+        since = self.shot.since_middle(t)
         x, y = self.middle + self.velocity * since + np.array([wave(t) for wave in self.sway])
         stretch, twist, wobble = (wave(t) for wave in self.bend)
         return Pose(
@@ -67,117 +55,71 @@ class Actor:
             lobes=self.lobes,
         )
 
-    def render(
-        self, t: float, width: int, height: int
-    ) -> tuple[tuple[slice, slice], ndarray, ndarray] | None:
-        """Return the window (rows, columns) it occupies, and there its coverage [h, w], its colour [h, w, 3]."""
+    def render(self, t: float) -> tuple[tuple[slice, slice], ndarray, ndarray] | None:
+        """Draw the object at time t.
+
+        Returns:
+            The window of the frame it lies in (rows, columns), and there its coverage [h, w] in 0..1 and its
+            colour [h, w, 3]; None while it is outside the frame.
+        """
         pose = self.pose(t)
         corners = pose.to_image(self.polygon)
         low = np.maximum(np.floor(corners.min(0)), 0).astype(int)
-        high = np.minimum(np.ceil(corners.max(0)), (width, height)).astype(int)
+        high = np.minimum(np.ceil(corners.max(0)), (self.shot.width, self.shot.height)).astype(int)
         if (high <= low).any():
             return None
-        size = high - low
-        fine = Image.new("L", tuple((size * EDGE_SAMPLES).tolist()))
-        ImageDraw.Draw(fine).polygon(
-            [tuple(p) for p in ((corners - low) * EDGE_SAMPLES - 0.5).tolist()], fill=255
-        )
-        coverage = np.asarray(fine.reduce(EDGE_SAMPLES), dtype=np.float64) / 255
-
+        fine = Image.new("L", tuple(((high - low) * EDGE_SAMPLES).tolist()))
+        vertices = (corners - low) * EDGE_SAMPLES - 0.5
+        ImageDraw.Draw(fine).polygon(vertices.ravel().tolist(), fill=255)
+        coverage = np.asarray(fine.reduce(EDGE_SAMPLES)) / 255
         x, y = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
-        points = pose.to_object(np.stack([x, y], -1)) * self.scale
-        return (slice(low[1], high[1]), slice(low[0], high[0])), coverage, sample(self.texture, points)
+        colour = sample(self.texture, pose.to_object(np.stack([x, y], -1)) * self.scale)
+        return (slice(low[1], high[1]), slice(low[0], high[0])), coverage, colour
 
 
-def draw_actor(
-    rng: Generator, split: str, background: str, width: int, height: int, length: int, category: int
-) -> Actor:
-    """Draw a random object of a class; its texture comes from another photograph than the background's."""
-    scale = rng.uniform(0.24, 0.36) * height
-    name = rng.choice([other for other in PHOTOGRAPHS if other != background])
-    side = int(2.6 * scale)
-    piece = random_crop(name, split, (side, side), np.exp(rng.uniform(np.log(0.5), np.log(1.5))), rng)
-    angle, chroma = rng.uniform(0, 2 * np.pi), rng.uniform(15, 70)
-    piece = recolour(
-        piece,
-        mean=np.array([rng.uniform(60, 200), chroma * np.cos(angle), chroma * np.sin(angle)]),
-        contrast=rng.uniform(0.15, 0.7),
-        saturation=rng.uniform(0.3, 0.8),
-        hue=rng.uniform(0, 2 * np.pi),
-    )
-    heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, 3.0)
-    if rng.random() < 0.25:
-        speed += 4.0
+def draw_actor(rng: Generator, split: str, camera: Camera, others: list[Actor]) -> Actor | None:
+    """Draw a random object with its way through the video; None where the others leave no room."""
+    shot = camera.shot
+    scale = rng.uniform(*SIZE) * shot.height
+    middle, velocity = _draw_passing(rng, shot) if rng.random() < PASSING_SHARE else _draw_staying(rng, shot)
+    if any(np.linalg.norm(middle - a.middle) < CROWDING * (scale + a.scale) for a in others):
+        return None
+    category = int(rng.integers(len(CLASSES)))
     return Actor(
+        shot=shot,
         category=category,
         polygon=outline(CLASSES[category], rng),
-        texture=magnify(piece),
-        middle=rng.uniform((0.1, 0.1), (0.9, 0.9)) * (width, height),
-        velocity=speed * np.array([np.cos(heading), np.sin(heading)]),
-        half_length=(length - 1) / 2,
+        texture=draw_surface(rng, split, camera.photograph, _behind(camera, middle, scale), int(2.6 * scale)),
+        middle=middle,
+        velocity=velocity,
         scale=scale,
         rotation=rng.uniform(0, 2 * np.pi),
-        spin=rng.normal(0, 0.07),
-        growth=rng.normal(0, 0.012),
-        sway=(Wave.draw(rng, 4.0), Wave.draw(rng, 4.0)),
-        bend=(Wave.draw(rng, 0.15), Wave.draw(rng, 0.35), Wave.draw(rng, 0.12)),
+        spin=rng.normal(0, SPIN),
+        growth=rng.normal(0, GROWTH),
+        sway=(Wave.draw(rng, SWAY), Wave.draw(rng, SWAY)),
+        bend=(Wave.draw(rng, STRETCH), Wave.draw(rng, TWIST), Wave.draw(rng, WOBBLE)),
         lobes=int(rng.integers(2, 4)),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Camera:
-    """A background that is panned, zoomed, turned and shaken."""
-
-    photograph: str
-    plate: ndarray  # [h, w, 3]
-    velocity: ndarray  # pixels a frame
-    half_length: float
-    zoom: float  # share a frame
-    roll: float  # radians a frame
-    shake: tuple[Wave, Wave]
-
-    def render(self, t: float, width: int, height: int) -> ndarray:
-        """Return the background at time t, [height, width, 3]."""
-        since = t - self.half_length
-        scale, turn = np.exp(self.zoom * since), self.roll * since
-        x, y = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
-        cos, sin = np.cos(turn) * scale, np.sin(turn) * scale
-        offset = self.velocity * since + np.array([wave(t) for wave in self.shake])
-        return sample(self.plate, np.stack([cos * x - sin * y, sin * x + cos * y], -1) + offset)
+def _draw_staying(rng: Generator, shot: Shot) -> tuple[ndarray, ndarray]:
+    """Return place and velocity, in the middle of the video, of an object that stays in the frame."""
+    place = rng.uniform(0.2, 0.8, 2) * (shot.width, shot.height)
+    return place, direction(rng) * rng.uniform(*SPEED)
 
 
-def draw_camera(rng: Generator, split: str, width: int, height: int, length: int) -> Camera:
-    """Draw a random background with its motion."""
-    name = rng.choice(PHOTOGRAPHS)
-    size = (width + 2 * MARGIN, height + 2 * MARGIN)
-    piece = random_crop(name, split, size, np.exp(rng.uniform(np.log(0.5), np.log(1.2))), rng)
-    piece = recolour(
-        piece, contrast=rng.uniform(0.5, 1.0), saturation=rng.uniform(0.3, 1.0), hue=rng.uniform(0, 2 * np.pi)
-    )
-    heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, 3.0)
-    return Camera(
-        photograph=name,
-        plate=magnify(piece),
-        velocity=speed * np.array([np.cos(heading), np.sin(heading)]),
-        half_length=(length - 1) / 2,
-        zoom=rng.normal(0, 0.006),
-        roll=rng.normal(0, 0.006),
-        shake=(Wave.draw(rng, 1.5, (2.5, 8)), Wave.draw(rng, 1.5, (2.5, 8))),
-    )
+def _draw_passing(rng: Generator, shot: Shot) -> tuple[ndarray, ndarray]:
+    """Return place and velocity, in the middle of the video, of an object that enters or leaves then."""
+    along, (axis, side) = rng.uniform(0.2, 0.8), divmod(int(rng.integers(4)), 2)
+    place = np.array([along, along])
+    place[axis] = side
+    outward = np.zeros(2)
+    outward[axis] = 2 * side - 1
+    velocity = rng.choice([-1, 1]) * (outward + 0.7 * direction(rng)) * rng.uniform(*PASSING_SPEED)
+    return place * (shot.width, shot.height), velocity
 
 
-def magnify(piece: ndarray) -> ndarray:
-    """Enlarge a piece OVERSAMPLING times, smoothly: float32 [h, w, 3], 0..255."""
-    image = Image.fromarray(piece.clip(0, 255).round().astype(np.uint8))
-    image = image.resize((image.width * OVERSAMPLING, image.height * OVERSAMPLING), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.float32)
-
-
-def sample(texture: ndarray, points: ndarray) -> ndarray:
-    """Read a texture bilinearly at points (x, y) [..., 2], frame pixels from its centre; mirrored outside."""
-    height, width = texture.shape[:2]
-    rows = points[..., 1] * OVERSAMPLING + (height - 1) / 2
-    columns = points[..., 0] * OVERSAMPLING + (width - 1) / 2
-    channels = [map_coordinates(texture[..., c], (rows, columns), order=1, mode="mirror") for c in range(3)]
-    return np.stack(channels, -1)
+def _behind(camera: Camera, middle: ndarray, reach: float) -> ndarray:
+    """Return the mean colour [3] of the background around `middle`, in the middle of the video."""
+    (left, top), (right, bottom) = (np.maximum(middle + side * reach, 0).astype(int) for side in (-1, 1))
+    return camera.render((camera.shot.length - 1) / 2)[top:bottom, left:right].mean((0, 1))

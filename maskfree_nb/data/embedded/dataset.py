@@ -22,12 +22,13 @@ from PIL import Image
 from maskfree_nb import atomic
 from maskfree_nb.data import rle
 from maskfree_nb.data.annotations import write_annotations
+from maskfree_nb.data.embedded.camera import Shot
 from maskfree_nb.data.embedded.scene import RenderedVideo, render_video
 from maskfree_nb.data.embedded.shapes import CLASSES
 from maskfree_nb.data.tracks import Category, Track, Video
 from maskfree_nb.errors import InputError
 
-VERSION = 1  # of the generator: the same version, seed and sizes give the same data
+VERSION = 2  # of the generator: the same version, seed and sizes give the same data
 MANIFEST = "dataset.json"
 JPEG_QUALITY = 95
 SPLITS = ("train", "val")
@@ -59,10 +60,10 @@ def make_embedded(
     folder: str | Path,
     seed: int = 0,
     *,
-    train_videos: int = 200,
-    val_videos: int = 40,
+    train_videos: int = 240,
+    val_videos: int = 50,
     train_frames: int = 10,
-    val_frames: int = 12,
+    val_frames: int = 10,
     width: int = 128,
     height: int = 96,
 ) -> EmbeddedSummary:
@@ -94,8 +95,8 @@ def make_embedded(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         made = Path(temporary) / folder.name
         digest = hashlib.sha256()
-        for split, count, length in (("train", train_videos, train_frames), ("val", val_videos, val_frames)):
-            _make_split(made, split, seed, count, length, width, height, digest)
+        _make_split(made, "train", seed, train_videos, Shot(width, height, train_frames), digest)
+        _make_split(made, "val", seed, val_videos, Shot(width, height, val_frames), digest)
         summary = EmbeddedSummary(**{**asdict(wanted), "sha256": digest.hexdigest()})
         atomic.write_json(made / MANIFEST, asdict(summary), indent=2)
         if folder.exists():
@@ -115,16 +116,14 @@ def _read_manifest(folder: Path) -> EmbeddedSummary | None:
         ) from error
 
 
-def _make_split(
-    folder: Path, split: str, seed: int, count: int, length: int, width: int, height: int, digest
-) -> None:
+def _make_split(folder: Path, split: str, seed: int, count: int, shot: Shot, digest) -> None:
     """Write the images and the annotation files of one split; feed all of their bytes to `digest`."""
     videos = []
     next_track = 1
     for number in range(1, count + 1):
         rng = np.random.default_rng([VERSION, seed, SPLITS.index(split), number])
-        rendered = render_video(rng, split, width, height, length)
-        file_names = tuple(f"{number:05d}/{t:05d}.jpg" for t in range(length))
+        rendered = render_video(rng, split, shot)
+        file_names = tuple(f"{number:05d}/{t:05d}.jpg" for t in range(shot.length))
         for name, frame in zip(file_names, rendered.frames, strict=True):
             path = folder / split / "JPEGImages" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +132,7 @@ def _make_split(
             digest.update(content)
         tracks = _tracks(rendered, next_track)
         next_track += len(tracks)
-        videos.append(Video(number, width, height, length, file_names, tracks))
+        videos.append(Video(number, shot.width, shot.height, shot.length, file_names, tracks))
     categories = [Category(id, name) for id, name in enumerate(CLASSES, start=1)]
     files = {"train": {"train.json": False, "train_oracle.json": True}, "val": {"val.json": True}}[split]
     for name, masks in files.items():

@@ -1,4 +1,4 @@
-"""Where an object is at one moment, and how it is deformed: a map of the plane with an exact inverse."""
+"""Where an object is at one moment and how it is deformed: a map of the plane with an exact inverse."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Pose:
     """A twisting, wobbling object, stretched, rotated, scaled and moved.
 
     The point (r, angle) of the object is twisted to (r, angle + twist r), pushed out to
-    r (1 + wobble sin(lobes angle + phase)), and then mapped affinely. As each step can be undone, the texture
+    r (1 + wobble sin(lobes angle)), and then mapped affinely. As each step can be undone, the texture
     deforms with the outline.
     """
 
@@ -22,7 +22,6 @@ class Pose:
     twist: float = 0.0  # radians a unit
     wobble: float = 0.0  # in 0..1
     lobes: int = 2
-    phase: float = 0.0
 
     def to_image(self, points: ndarray) -> ndarray:
         """Map points of the object, float [..., 2] as (x, y), to pixels.
@@ -48,7 +47,7 @@ class Pose:
         return np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
 
     def _bulge(self, angle: ndarray) -> ndarray:
-        return 1.0 + self.wobble * np.sin(self.lobes * angle + self.phase)
+        return 1.0 + self.wobble * np.sin(self.lobes * angle)
 
 
 def _polar(points: ndarray) -> tuple[ndarray, ndarray]:

@@ -6,10 +6,14 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
-from maskfree_nb.data.embedded.actors import Actor, Camera, Wave, draw_actor, draw_camera
-from maskfree_nb.data.embedded.shapes import CLASSES
+from maskfree_nb.data.embedded.actors import Actor, draw_actor
+from maskfree_nb.data.embedded.camera import Camera, Shot, Wave, draw_camera
 
-SHUTTER = (-0.2, 0.2)  # moments of exposure around a frame's time, in frames
+OBJECTS = {1: 0.45, 2: 0.4, 3: 0.15}  # how many, and with what probability
+MOST_TRIES = 50
+SHUTTER = (-0.15, 0.15)  # moments of exposure around a frame's time, in frames
+LIGHT = 0.08  # share by which the light changes
+NOISE = (2.0, 4.0)  # standard deviation, grey levels
 LEAST_PIXELS = 24  # of an object that counts as visible
 
 
@@ -20,7 +24,7 @@ class RenderedVideo:
     Attributes:
         frames: uint8 [T, H, W, 3].
         masks: bool [N, T, H, W], the visible part of every object.
-        categories: of the N objects, indices into `CLASSES`.
+        categories: of the N objects, indices into `shapes.CLASSES`.
     """
 
     frames: ndarray
@@ -28,27 +32,19 @@ class RenderedVideo:
     categories: tuple[int, ...]
 
 
-def render_video(rng: Generator, split: str, width: int, height: int, length: int) -> RenderedVideo:
-    """Draw a random scene and film it.
+def render_video(rng: Generator, split: str, shot: Shot) -> RenderedVideo:
+    """Draw a random scene and film it; photographs are those of the split, "train" or "val".
 
-    >>> video = render_video(np.random.default_rng(0), "train", 64, 48, length=2)
+    >>> video = render_video(np.random.default_rng(0), "train", Shot(width=64, height=48, length=2))
     >>> video.frames.shape, video.masks.shape[1:]
     ((2, 48, 64, 3), (2, 48, 64))
     """
-    camera = draw_camera(rng, split, width, height, length)
-    count = rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2])
-    actors = []
-    for category in rng.integers(len(CLASSES), size=count):
-        actor = draw_actor(rng, split, camera.photograph, width, height, length, int(category))
-        if all(
-            np.linalg.norm(actor.middle - other.middle) > 0.8 * (actor.scale + other.scale)
-            for other in actors
-        ):
-            actors.append(actor)
-    light, noise = Wave.draw(rng, 0.08), rng.uniform(0.5, 2.5)
+    camera = draw_camera(rng, split, shot)
+    actors = _draw_actors(rng, split, camera)
+    light, noise = Wave.draw(rng, LIGHT), rng.uniform(*NOISE)
     frames, coverages = [], []
-    for t in range(length):
-        exposures = [_expose(camera, actors, t + moment, width, height) for moment in SHUTTER]
+    for t in range(shot.length):
+        exposures = [_expose(camera, actors, t + moment) for moment in SHUTTER]
         colour, coverage = (np.mean(parts, 0) for parts in zip(*exposures, strict=True))
         colour = colour * (1 + light(t)) + rng.normal(0, noise, colour.shape)
         frames.append(colour.round().clip(0, 255).astype(np.uint8))
@@ -56,23 +52,33 @@ def render_video(rng: Generator, split: str, width: int, height: int, length: in
     masks = np.stack(coverages, 1) > 0.5  # [N, T, H, W]
     masks &= masks.sum((2, 3), keepdims=True) >= LEAST_PIXELS
     seen = masks.any((1, 2, 3))
-    return RenderedVideo(
-        np.stack(frames), masks[seen], tuple(a.category for a, s in zip(actors, seen, strict=True) if s)
-    )
+    categories = tuple(actor.category for actor, is_seen in zip(actors, seen, strict=True) if is_seen)
+    return RenderedVideo(np.stack(frames), masks[seen], categories)
 
 
-def _expose(
-    camera: Camera, actors: list[Actor], t: float, width: int, height: int
-) -> tuple[ndarray, ndarray]:
+def _draw_actors(rng: Generator, split: str, camera: Camera) -> list[Actor]:
+    """Draw the objects, from back to front, where they do not mostly hide each other."""
+    count = rng.choice(list(OBJECTS), p=list(OBJECTS.values()))
+    actors = []
+    for _ in range(MOST_TRIES):
+        actor = draw_actor(rng, split, camera, actors)
+        if actor is not None:
+            actors.append(actor)
+        if len(actors) == count:
+            break
+    return actors
+
+
+def _expose(camera: Camera, actors: list[Actor], t: float) -> tuple[ndarray, ndarray]:
     """Return the colours [H, W, 3] at one moment and the visible coverage of every object [N, H, W]."""
-    colour = camera.render(t, width, height)
-    coverage = np.zeros((len(actors), height, width))
+    colour = camera.render(t)
+    coverage = np.zeros((len(actors), *colour.shape[:2]))
     for n, actor in enumerate(actors):
-        rendered = actor.render(t, width, height)
+        rendered = actor.render(t)
         if rendered is None:
             continue
-        (rows, columns), alpha, texture = rendered
+        (rows, columns), alpha, surface = rendered
         coverage[:n, rows, columns] *= 1 - alpha
         coverage[n, rows, columns] = alpha
-        colour[rows, columns] += alpha[..., None] * (texture - colour[rows, columns])
+        colour[rows, columns] += alpha[..., None] * (surface - colour[rows, columns])
     return colour, coverage

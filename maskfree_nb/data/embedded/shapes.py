@@ -1,7 +1,7 @@
 """The four classes: outlines that are not convex, so that a box is a poor mask.
 
-An outline is a closed polygon around the origin, float64 [V, 2] as (x, y), of reach about 1. A class is known by
-its outline alone; proportions vary from object to object.
+An outline is a closed polygon around the origin, float64 [V, 2] as (x, y), of reach about 1. A class is known
+by its outline alone; proportions vary from object to object.
 """
 
 import numpy as np
@@ -22,13 +22,13 @@ def outline(name: str, rng: Generator) -> ndarray:
 
 
 def _arrow(rng: Generator) -> ndarray:
-    shaft, head, neck = rng.uniform(0.17, 0.24), rng.uniform(0.6, 0.75), rng.uniform(-0.05, 0.15)
+    shaft, head, neck = rng.uniform(0.2, 0.28), rng.uniform(0.6, 0.75), rng.uniform(-0.05, 0.15)
     right = [(1.0, 0.0), (neck, head), (neck, shaft), (-1.0, shaft)]
     return np.array(right + [(x, -y) for x, y in right[:0:-1]])
 
 
 def _crescent(rng: Generator) -> ndarray:
-    thickness, horn = rng.uniform(0.5, 0.65), rng.uniform(1.85, 2.15)
+    thickness, horn = rng.uniform(0.55, 0.7), rng.uniform(1.85, 2.15)
     outer = np.linspace(-horn, horn, 40)
     tip = np.array([np.cos(horn), np.sin(horn)])
     # the inner arc passes through both tips and through (1 - thickness, 0)
@@ -46,7 +46,7 @@ def _crescent(rng: Generator) -> ndarray:
 
 
 def _cross(rng: Generator) -> ndarray:
-    half = rng.uniform(0.2, 0.27)
+    half = rng.uniform(0.22, 0.29)
     arms = rng.uniform(0.85, 1.0, 4)
     corners = []
     for quarter, arm in enumerate(arms):
@@ -57,7 +57,7 @@ def _cross(rng: Generator) -> ndarray:
 
 
 def _star(rng: Generator) -> ndarray:
-    radius = np.tile([1.0, rng.uniform(0.38, 0.48)], 5)
+    radius = np.tile([1.0, rng.uniform(0.4, 0.5)], 5)
     angle = np.arange(10) * np.pi / 5
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
 

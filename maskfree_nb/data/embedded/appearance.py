@@ -1,0 +1,124 @@
+"""What backgrounds and objects look like: pieces of photographs, recoloured.
+
+An object's texture comes from another photograph than the background's. Most objects differ from what is
+behind them in their mean colour; some are camouflaged, and only their texture tells.
+"""
+
+import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
+from PIL import Image
+
+from maskfree_nb.data.embedded.photographs import PHOTOGRAPHS, random_crop
+
+OVERSAMPLING = 2  # texture pixels a frame pixel: bilinear sampling of a smooth texture keeps its sharpness
+
+# The numbers below were tuned until the statistics of the data set (maskfree_nb/data/statistics.py) came near
+# those of real clips. Colours are luma and chroma differences (YCbCr) in grey levels; deviations are of luma.
+BACKGROUND_MAGNIFICATION = (0.4, 0.8)  # frame pixels a pixel of the photograph
+BACKGROUND_DEVIATION = (18.0, 70.0)
+BACKGROUND_SATURATION = (0.2, 0.6)
+BACKGROUND_HUE_TURN = 0.8  # radians, standard deviation
+OBJECT_MAGNIFICATION = (0.4, 1.2)
+OBJECT_DEVIATION = (16.0, 54.0)
+OBJECT_SHADE = (0.0, 60.0)  # from the middle of an object to its edge
+OBJECT_DISTANCE = (30.0, 100.0)  # of its mean colour from that of the background behind it
+CAMOUFLAGED_DISTANCE = (2.5, 11.0)  # the same, of the camouflaged ones,
+CAMOUFLAGED_DEVIATION = 22.0  # which have at least this texture of their own
+CAMOUFLAGED_SHARE = 0.58  # of the objects of that much texture
+LUMA_RANGE, CHROMA_LIMIT = (40.0, 215.0), 75.0  # of an object's mean colour
+MOST_GAIN = 3.0  # no flat crop is amplified to noise
+
+TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+TO_RGB = np.linalg.inv(TO_YCC)
+
+
+def draw_background(rng: Generator, split: str, size: tuple[int, int]) -> tuple[str, ndarray]:
+    """Return the name of a random photograph of a split, and a texture for `size` (width, height) from it."""
+    name = str(rng.choice(PHOTOGRAPHS))
+    piece = random_crop(name, split, size, _log_uniform(rng, BACKGROUND_MAGNIFICATION), rng)
+    colours = _turn_hue(piece @ TO_YCC.T, rng.normal(0, BACKGROUND_HUE_TURN))
+    mean = colours.mean((0, 1))
+    colours = (colours - mean) * _gain(colours, rng.uniform(*BACKGROUND_DEVIATION)) + mean
+    colours[..., 1:] *= rng.uniform(*BACKGROUND_SATURATION)
+    return name, _texture(colours)
+
+
+def draw_surface(rng: Generator, split: str, background: str, behind: ndarray, side: int) -> ndarray:
+    """Return a texture for an object of `side` x `side` pixels.
+
+    Args:
+        split: whose photographs are used, "train" or "val".
+        background: the photograph behind it, which is not used again.
+        behind: mean colour behind it, RGB [3] in 0..255.
+    """
+    name = str(rng.choice([other for other in PHOTOGRAPHS if other != background]))
+    piece = random_crop(name, split, (side, side), _log_uniform(rng, OBJECT_MAGNIFICATION), rng)
+    colours = _turn_hue(piece @ TO_YCC.T, rng.uniform(0, 2 * np.pi))
+    gain = _gain(colours, rng.uniform(*OBJECT_DEVIATION))
+    is_textured = gain * colours[..., 0].std() > CAMOUFLAGED_DEVIATION
+    camouflaged = is_textured and rng.random() < CAMOUFLAGED_SHARE
+    mean = _step_away(rng, TO_YCC @ behind, CAMOUFLAGED_DISTANCE if camouflaged else OBJECT_DISTANCE)
+    colours = (colours - colours.mean((0, 1))) * gain + mean
+    colours[..., 0] += _shade(rng, side)
+    return _texture(colours)
+
+
+def sample(texture: ndarray, points: ndarray) -> ndarray:
+    """Read a texture bilinearly.
+
+    Args:
+        texture: float32 [h, w, 3], OVERSAMPLING texture pixels a frame pixel.
+        points: float [..., 2], (x, y) in frame pixels from the texture's centre; clamped to its edge.
+
+    Returns:
+        float64 [..., 3].
+    """
+    height, width = texture.shape[:2]
+    row = np.clip(points[..., 1] * OVERSAMPLING + (height - 1) / 2, 0, height - 1.001)
+    column = np.clip(points[..., 0] * OVERSAMPLING + (width - 1) / 2, 0, width - 1.001)
+    top, left = row.astype(np.intp), column.astype(np.intp)
+    down, right = (row - top)[..., None], (column - left)[..., None]
+    pixels, corner = texture.reshape(-1, 3), top * width + left
+    upper = pixels.take(corner, 0) * (1 - right) + pixels.take(corner + 1, 0) * right
+    lower = pixels.take(corner + width, 0) * (1 - right) + pixels.take(corner + width + 1, 0) * right
+    return upper * (1 - down) + lower * down
+
+
+def _step_away(rng: Generator, colour: ndarray, distance: tuple[float, float]) -> ndarray:
+    """Return a random colour at a distance from `colour`, turned back where it would leave the range."""
+    step = rng.normal(size=3) * (0.7, 1.0, 1.0)
+    step *= rng.uniform(*distance) / np.linalg.norm(step)
+    if not LUMA_RANGE[0] < colour[0] + step[0] < LUMA_RANGE[1]:
+        step[0] = -step[0]
+    if np.linalg.norm(colour[1:] + step[1:]) > CHROMA_LIMIT:
+        step[1:] = -step[1:]
+    return colour + step
+
+
+def _shade(rng: Generator, side: int) -> ndarray:
+    """Return a ramp of light across a square, [side, side], 0 in its middle."""
+    angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(*OBJECT_SHADE)
+    x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
+    return depth * (np.cos(angle) * x + np.sin(angle) * y)
+
+
+def _gain(colours: ndarray, deviation: float) -> float:
+    """Return the factor that gives luma this standard deviation, at most MOST_GAIN."""
+    return min(deviation / (colours[..., 0].std() + 1e-6), MOST_GAIN)
+
+
+def _turn_hue(colours: ndarray, angle: float) -> ndarray:
+    cos, sin = np.cos(angle), np.sin(angle)
+    return colours @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
+
+
+def _log_uniform(rng: Generator, limits: tuple[float, float]) -> float:
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def _texture(colours: ndarray) -> ndarray:
+    """Turn a piece into RGB and enlarge it OVERSAMPLING times, smoothly: float32 [h, w, 3], 0..255."""
+    image = Image.fromarray((colours @ TO_RGB.T).clip(0, 255).round().astype(np.uint8))
+    image = image.resize((image.width * OVERSAMPLING, image.height * OVERSAMPLING), Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.float32)
