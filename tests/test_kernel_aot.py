@@ -48,6 +48,7 @@ def test_no_register_spills(compiled, target):
 @pytest.mark.parametrize(
     "kernel, access, size",
     [
+        ("rgb_to_lab_fwd_kernel", "widest_load", 16),
         ("projection_fwd_kernel", "widest_load", 16),
         ("projection_bwd_kernel", "widest_store", 16),
         ("ms_deform_attn_fwd_kernel", "widest_load", 8),  # halves: 4 channels a thread

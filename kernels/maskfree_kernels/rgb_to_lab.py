@@ -68,7 +68,7 @@ def _linear(
         row = channel + (y * STRIDE + i)[:, None] * W
         if WIDE:
             column = first_column * STRIDE + tl.arange(0, COLUMNS * STRIDE)
-            inside = (y < h)[:, None] & (column < w * STRIDE)[None, :]
+            inside = (y < h)[:, None] & (column < W)[None, :]
             values = tl.load(row + column[None, :], mask=inside, other=0).to(tl.float32)
             total += tl.sum(tl.reshape(values, [ROWS, COLUMNS, STRIDE]), 2)
         else:
@@ -100,7 +100,7 @@ def rgb_to_lab_fwd_kernel(
     COLUMNS: tl.constexpr,
 ):
     if ALIGN > 1:  # a width of 1 is a constant, which takes no such hint
-        W = tl.multiple_of(W, ALIGN)
+        W = W // ALIGN * ALIGN  # the same number, and the compiler sees its factor
     row_blocks = tl.cdiv(h, ROWS)
     frame = (tl.program_id(0) // row_blocks).to(tl.int64)
     y = tl.program_id(0) % row_blocks * ROWS + tl.arange(0, ROWS)
