@@ -27,7 +27,7 @@ DILATION, AFFINITY_THRESHOLD = 2, 0.3
 
 @dataclass(frozen=True)
 class Setting:
-    """How clips are looked at: image pixels a cell of the map, candidates of a match, channel order of Lab."""
+    """How clips are looked at: image pixels a cell of the map, candidates of a match, channel order."""
 
     name: str
     stride: int
@@ -89,14 +89,15 @@ def clip_statistics(
 ) -> list[ClipStatistics]:
     """Count matches and neighbours of like colour, and those that the true masks contradict.
 
-    A cell of the map is a square of `stride` pixels. Its colour is the Lab of their mean, not rounded to bytes;
-    a mask or a filled box covers it where it covers at least half of its pixels. Frame t + 1 is matched with
-    frame t (source t, centre t + 1) for all t, without a cycle: K = 5, D = 0.05, 3x3 patches, clean borders.
-    Neighbours are the eight at distance 2 inside the frame, of like colour if exp(-|difference| / 2) >= 0.3.
+    A cell of the map is a square of `stride` pixels. Its colour is the Lab of their mean, not rounded to
+    bytes; a mask or a filled box covers it where it covers at least half of its pixels. Frame t + 1 is
+    matched with frame t (source t, centre t + 1) for all t, without a cycle: K = 5, D = 0.05, 3x3 patches,
+    clean borders. Neighbours are the eight at distance 2 inside the frame, of like colour if
+    exp(-|difference| / 2) >= 0.3.
 
     Only cells inside an object's box count; for a match, its centre. Cells, matches and neighbours are summed
-    over the objects and frames of a clip, each object against its own mask; the ratios of the clips are averaged.
-    A clip without any match has no match accuracy, and so on: it is left out of that mean alone.
+    over the objects and frames of a clip, each object against its own mask; then the ratios of the clips are
+    averaged. A clip without any match has no match accuracy, and so on: it is left out of that mean alone.
 
     Args:
         video_set: with masks, from `load_ytvis(..., masks=True)`.
@@ -138,12 +139,8 @@ def format_statistics(rows: list[ClipStatistics]) -> str:
         if row.setting in real:
             lines.append(("  real clips", *_cells(real[row.setting])))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)]
-        )
-        for line in lines
-    )
+    layout = f"{{:<{widths[0]}}}" + "".join(f"  {{:>{width}}}" for width in widths[1:])
+    return "\n".join(layout.format(*line) for line in lines)
 
 
 def _cells(row: ClipStatistics) -> list[str]:

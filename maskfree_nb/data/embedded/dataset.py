@@ -32,6 +32,7 @@ VERSION = 2  # of the generator: the same version, seed and sizes give the same 
 MANIFEST = "dataset.json"
 JPEG_QUALITY = 95
 SPLITS = ("train", "val")
+LEAST = dict(seed=0, width=32, height=32, train_videos=1, train_frames=1, val_videos=1, val_frames=1)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def make_embedded(
         width, height: of the frames in pixels.
 
     Raises:
-        InputError: the folder holds something else than a data set made by this function.
+        InputError: a number that is too small, or a folder that holds something else than a data set made by
+            this function; it is left as it is.
 
     >>> folder = Path(tempfile.mkdtemp()) / "data"
     >>> make_embedded(folder, train_videos=1, val_videos=1).train_videos
@@ -87,6 +89,7 @@ def make_embedded(
     wanted = EmbeddedSummary(
         VERSION, seed, width, height, train_videos, train_frames, val_videos, val_frames, sha256=""
     )
+    _check_sizes(wanted)
     existing = _read_manifest(folder)
     if existing and EmbeddedSummary(**{**asdict(existing), "sha256": ""}) == wanted:
         return existing
@@ -103,6 +106,12 @@ def make_embedded(
             folder.replace(Path(temporary) / "old")
         made.replace(folder)
     return summary
+
+
+def _check_sizes(wanted: EmbeddedSummary) -> None:
+    for name, least in LEAST.items():
+        if getattr(wanted, name) < least:
+            raise InputError(f"{name} is {getattr(wanted, name)}, expected at least {least}")
 
 
 def _read_manifest(folder: Path) -> EmbeddedSummary | None:
