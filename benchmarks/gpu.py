@@ -66,9 +66,11 @@ def step(loss: Callable[[Tensor], Tensor], logits: Tensor) -> Callable[[], dict[
 def poisoned() -> Iterator[None]:
     """Let every new tensor start as NaN (integers: the largest one), so that unwritten numbers show."""
     torch.use_deterministic_algorithms(True, warn_only=True)  # this makes torch fill what it leaves open
-    with warnings.catch_warnings(action="ignore"):
-        yield
-    torch.use_deterministic_algorithms(False)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def copy_bandwidth() -> float:
