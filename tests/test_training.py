@@ -103,34 +103,36 @@ def test_the_oracle_needs_masks(tmp_path, small):
     assert all(line["box_warmup"] == 0 and "loss_mask" in line for line in log)
 
 
-@pytest.mark.parametrize("after", [3, 5])
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path, small, uninterrupted, after):
-    """SIGKILL once the log holds `after` lines, then resume: as if the run had never been broken."""
-    config = tmp_path / "config.json"
+@pytest.fixture(scope="module")
+def command(tmp_path_factory, small) -> list[str]:
+    """`maskfree train` with the small options, less the folder; all its runs see the same threads."""
+    config = tmp_path_factory.mktemp("command") / "config.json"
     config.write_text(json.dumps(small_options(*small)))
-    command = [
-        sys.executable,
-        "-m",
-        "maskfree_nb.cli",
-        "train",
-        str(tmp_path / "run"),
-        "--config",
-        str(config),
-    ]
-    log = tmp_path / "run" / "log.jsonl"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return [sys.executable, "-m", "maskfree_nb.cli", "train", "--config", str(config)]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, command) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    subprocess.run([*command, str(out)], check=True, capture_output=True)
+    return out
+
+
+@pytest.mark.parametrize("after", [3, 5])
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, command, unbroken, after):
+    """SIGKILL once the log holds `after` lines, then resume: as if the run had never been broken."""
+    out = tmp_path / "run"
+    process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_text().count("\n") >= after):
+    while not ((out / "log.jsonl").exists() and (out / "log.jsonl").read_text().count("\n") >= after):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-    subprocess.run(
-        [*command[:5], "--resume"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    assert read_log(tmp_path / "run") == read_log(uninterrupted)
-    assert_same_weights(tmp_path / "run", uninterrupted)
+    assert not (out / "model.safetensors").exists()
+    subprocess.run([*command, str(out), "--resume"], check=True, capture_output=True)
+    assert read_log(out) == read_log(unbroken)
+    assert_same_weights(out, unbroken)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch_named(tmp_path, small, monkeypatch):
