@@ -26,14 +26,17 @@ help:
 demo: .venv/.done
 	$(BIN)/maskfree demo --out runs/demo
 
+test: export OMP_NUM_THREADS := 1
 test: .venv/.done
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
 
+test-fast: export OMP_NUM_THREADS := 1
 test-fast: .venv/.done
 	$(BIN)/python -m pytest -m 'not slow'
 
 bench: .venv/.done
 	$(BIN)/python benchmarks/run.py tkloss --json runs/bench/tkloss.json
+	$(BIN)/python benchmarks/run_kernels.py --json runs/bench/kernels.json
 
 lint: .venv/.done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""A data set of a few tiny videos, for tests that need one on disk: bright squares that move over patches of grey."""
+"""A few tiny videos on disk, for tests that need some: bright squares that move over patches of grey."""
 
 from pathlib import Path
 

@@ -38,7 +38,7 @@ def test_the_conda_environment_says_what_pyproject_says(project):
 
 
 def test_the_name_kernels_is_not_ours(tmp_path):
-    """It belongs to another package, which transformers looks for; ours must neither shadow nor imitate it."""
+    """It belongs to another package, which transformers looks for; ours must not stand in its way."""
     assert not (ROOT / "kernels" / "__init__.py").exists()
     find = "from importlib.util import find_spec; spec = find_spec('kernels'); print(spec and spec.origin)"
     found = subprocess.run(

@@ -190,18 +190,17 @@ class TKLoss(nn.Module):
         triton = backends.resolve(self.options["backend"], layers) == "triton"
         op = backends.kernels().tube_consistency if triton else tube_consistency
         loss = op(*arguments, clip_index=clip_index, normaliser=normaliser)[0]  # [L]
-        loss = loss * self.options["weight"] * self._warmup(len(loss)).to(loss.device)
+        loss = loss * self.options["weight"]
+        if self.options["warmup_calls"] > 0:
+            loss = loss * self._warmup(len(loss)).to(loss.device)
         return loss if mask_logits.ndim == 5 else loss[0]
 
     def _warmup(self, layers: int) -> Tensor:
         """Return the warm-up factor of each of the next `layers` calls, and count them."""
-        length = self.options["warmup_calls"]
-        if length == 0:
-            return torch.ones(())
         calls = self.calls + torch.arange(1, layers + 1, device=self.calls.device)
         if self.training:
             self.calls += layers
-        return (calls / length).clamp(max=1)
+        return (calls / self.options["warmup_calls"]).clamp(max=1)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
