@@ -13,7 +13,7 @@ from maskfree_nb.data.ytvis import load_ytvis
 from maskfree_nb.evaluation.report import evaluate_model
 from maskfree_nb.inference import draw_tracks, load_trained, predict_video
 from maskfree_nb.launch import train_in_processes
-from maskfree_nb.recipes import DEMO
+from maskfree_nb.recipes import DEMO, DEMO_DATA
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.viz.curves import plot_training
 
@@ -35,7 +35,7 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
     """
     out, began = Path(out), time.perf_counter()
     data = out / "data"
-    print(f"1/4 data: {make_embedded(data)}")
+    print(f"1/4 data: {make_embedded(data, **DEMO_DATA)}")
     print("2/4 training from boxes alone")
     config = TrainConfig(
         **{

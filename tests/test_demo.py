@@ -1,12 +1,10 @@
 """The one command, shortened: everything it promises to leave is there."""
 
 import json
-from functools import partial
 
 import pytest
 
 from maskfree_nb import demo
-from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.video import read_frames
 from maskfree_nb.recipes import DEMO
 
@@ -14,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_demo_leaves_metrics_curves_and_films(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(demo, "make_embedded", partial(make_embedded, train_videos=4, val_videos=3))
+    monkeypatch.setattr(demo, "DEMO_DATA", {"train_videos": 4, "train_frames": 5, "val_videos": 3})
     metrics = demo.run_demo(tmp_path / "demo", seed=3, processes=1, steps=12)
     out = tmp_path / "demo"
     assert json.loads((out / "metrics.json").read_text()) == metrics
