@@ -5,7 +5,7 @@
 DEMO_DATA = {"train_videos": 800, "train_frames": 5}
 DEMO = {
     "preset": "tiny",
-    # 10 queries: the official no-object weight of 0.1 is meant for 100, and lets several answer for one object
+    # the official no-object weight, 0.1, is meant for 100 queries: with 10, several answer for one object
     "criterion": {"supervision": "boxes", "box_warmup": 0.25, "no_object_weight": 1.0},
     "clips": {"num_frames": 3, "frame_range": 4},
     "steps": 4500,
