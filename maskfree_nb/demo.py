@@ -19,7 +19,7 @@ from maskfree_nb.viz.curves import plot_training
 
 
 def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **overrides) -> dict:
-    """Make the default data set, train on its boxes, evaluate on its held-out videos, and draw the result.
+    """Make a data set, train on its boxes, evaluate on its held-out videos, and draw the result.
 
     A demo that was interrupted goes on where it stopped.
 

@@ -66,6 +66,14 @@ def test_no_file_is_too_long():
             assert path.read_text().count("\n") <= 300, path
 
 
+def test_readme_quotes_the_stored_benchmark():
+    report = json.loads((ROOT / "benchmarks/results/tkloss-cpu.json").read_text())
+    case = report["cases"][0]
+    memory = case["baseline"]["peak_bytes"] / case["ours"]["peak_bytes"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{case['ratio']:.1f} times faster in {memory:.1f} times less memory" in readme
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_and_evaluates_in_an_empty_environment(tmp_path):
     def run(*command: str, cwd: Path = tmp_path) -> str:
