@@ -1,7 +1,7 @@
 """Training settings by name."""
 
-# Not yet measured as a whole. What limits it: the model learns few long videos by heart, so the demo makes many
-# short ones; 4500 steps of a model of this size, from nothing, see each of them about 20 times.
+# Not yet measured as a whole. What limits it: the model learns few long videos by heart, so the demo makes
+# many short ones; 4500 steps of a model of this size, from nothing, see each of them about 20 times.
 DEMO_DATA = {"train_videos": 800, "train_frames": 5}
 DEMO = {
     "preset": "tiny",
