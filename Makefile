@@ -5,12 +5,13 @@ BIN := .venv/bin
 # One OpenMP team that sleeps while it waits: on shared machines spinning threads cost more than they bring.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo test test-fast bench lint clean
+.PHONY: help demo test test-fast notebooks bench lint clean
 
 help:
 	@echo "make demo       make the data, train from boxes alone, evaluate: runs/demo (under 20 minutes, no GPU needed)"
-	@echo "make test       every test, with coverage"
+	@echo "make test       every test, with coverage, and every notebook of the course executed"
 	@echo "make test-fast  the tests that neither train nor install anything"
+	@echo "make notebooks  execute the course and its solutions, and store what they print and draw"
 	@echo "make bench      the benchmarks that this machine can run"
 	@echo "make lint       ruff"
 	@echo "make clean      remove the virtual environment and everything built"
@@ -28,11 +29,16 @@ demo: .venv/.done
 
 test: export OMP_NUM_THREADS := 1
 test: .venv/.done
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=900 tests maskfree_nb notebooks
 
 test-fast: export OMP_NUM_THREADS := 1
 test-fast: .venv/.done
 	$(BIN)/python -m pytest -m 'not slow'
+
+notebooks: .venv/.done
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 bench: .venv/.done
 	$(BIN)/python benchmarks/run.py tkloss --json runs/bench/tkloss.json
