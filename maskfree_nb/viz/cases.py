@@ -1,13 +1,9 @@
 """The case a pixel is: one match, many in a flat region, many along an edge, or none."""
 
-import math
-
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from maskfree_nb.errors import InputError
-from maskfree_nb.tkloss.candidates import Offsets, pad_by_reach
+from maskfree_nb.tkloss.candidates import Offsets
 from maskfree_nb.tkloss.matching import match_patches
 from maskfree_nb.viz.colours import PALETTE
 
@@ -20,42 +16,6 @@ CASES = {
     "edge, upright": PALETTE[3],  # yellow
 }
 LINE = 0.5  # places lie along a line where their spread across it is less than this part of that along it
-
-
-def candidate_distances(
-    lab: Tensor, pair: tuple[int, int], y: int, x: int, offsets: Offsets, patch_size: int = 3
-) -> Tensor:
-    """Return the patch distance of one pixel to each of its candidates: float32 [S], inf outside the frame.
-
-    d(p, q)² = Σ over patch places i and the 3 channels of (Lab_b(p + i) - Lab_a(q + i))², as in `knn_match`.
-
-    Args:
-        lab: float32 [T, 3, h, w], from `rgb_to_lab`.
-        pair: (source a, centre b): the pixel is in frame b, its candidates are in frame a.
-        y, x: the pixel.
-        offsets: S candidates (dy, dx).
-        patch_size: 1, 3, 5, ...
-
-    >>> lab = torch.zeros(2, 3, 4, 4)
-    >>> lab[0, 0, 0, 0] = 3.0
-    >>> candidate_distances(lab, (0, 1), 0, 0, ((-1, 0), (0, 0), (2, 2)))
-    tensor([inf, 3., 0.])
-    """
-    height, width = lab.shape[-2:]
-    margin = patch_size // 2
-    if not (0 <= y < height and 0 <= x < width):
-        raise InputError(f"pixel ({y}, {x}) is outside the map of {height} x {width} (rows x columns)")
-    padded = F.pad(lab, [margin] * 4)
-    reach = max(max(abs(dy), abs(dx)) for dy, dx in offsets)
-    source = pad_by_reach(padded[pair[0]], offsets)
-    patch = padded[pair[1], :, y : y + patch_size, x : x + patch_size]
-    distances = []
-    for dy, dx in offsets:
-        top, left = y + reach + dy, x + reach + dx
-        candidate = source[:, top : top + patch_size, left : left + patch_size]
-        inside = 0 <= y + dy < height and 0 <= x + dx < width
-        distances.append((patch - candidate).square().sum().sqrt() if inside else lab.new_tensor(math.inf))
-    return torch.stack(distances)
 
 
 def pixel_case(distance: Tensor, offsets: Offsets, threshold: float = 0.05) -> str:
@@ -72,7 +32,7 @@ def pixel_case(distance: Tensor, offsets: Offsets, threshold: float = 0.05) -> s
     - several that spread both ways: "homogeneous".
 
     Args:
-        distance: [S], from `candidate_distances`.
+        distance: [S], from `candidate_distances`: inf where the candidate is outside the frame.
         offsets: the S candidates (dy, dx).
         threshold: D in 0..1.
 
@@ -91,7 +51,7 @@ def case_map(
 ) -> Tensor:
     """Return the case of every pixel of frame b, uint8 [h, w]: a place in `tuple(CASES)`.
 
-    The rule is that of `pixel_case`; the arguments are those of `candidate_distances` and `pixel_case`.
+    The rule is that of `pixel_case`; the arguments are those of `look_at`.
 
     >>> lab = torch.zeros(2, 3, 5, 5)  # two flat frames
     >>> tuple(CASES)[case_map(lab, (0, 1), ((0, 0), (0, 1), (1, 0)))[2, 2]]
