@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from maskfree_nb.tkloss.matching import Matches
 from maskfree_nb.viz.cases import CASES, case_map, pixel_case
+from maskfree_nb.viz.colours import text_colour
 from maskfree_nb.viz.pixel import PixelView, candidate_distances, look_at
 
 __all__ = [
@@ -36,6 +37,13 @@ __all__ = [
 DPI = 100
 DARK = "0.15"  # of outlines under a colour, and of text
 HEAT = "cividis_r"
+LABELS = {
+    "none": "no match",
+    "unique": "one match",
+    "homogeneous": "many, homogeneous region",
+    "edge, sideways": "many, edge (sideways)",
+    "edge, upright": "many, edge (upright)",
+}
 
 
 def window_figure(frames: Tensor, view: PixelView, patch_size: int = 3, margin: int = 4) -> Figure:
@@ -118,7 +126,7 @@ def distance_figure(
         reach = max(max(map(abs, offset)) for offset in view.offsets)
         _zoom(top, view.y, view.x, reach + margin)
         _square(top, view.y, view.x, 3, _rgb(view.case))
-        _plain(top, view.case)
+        _plain(top, LABELS[view.case].replace(", ", ",\n"))
         window = view.heat_map().numpy()
         span = (-reach - 0.5, reach + 0.5, reach + 0.5, -reach - 0.5)
         image = below.imshow(window, extent=span, cmap=HEAT, vmin=0, vmax=3 * limit)
@@ -126,7 +134,8 @@ def distance_figure(
             _square(below, row, column, 1, "white")
         matched = np.array([view.offsets[s] for s in view.matches]).reshape(-1, 2)
         below.scatter(matched[:, 1], matched[:, 0], s=26, color=_rgb(view.case), edgecolor=DARK, zorder=3)
-        below.set_title(f"{len(view.matches)} matches", fontsize=10)
+        number = len(view.matches)
+        below.set_title("1 match" if number == 1 else f"{number} matches", fontsize=10)
         below.set_xticks([-reach, 0, reach])
         below.set_yticks([-reach, 0, reach])
         below.tick_params(labelsize=8)
@@ -136,28 +145,32 @@ def distance_figure(
     return figure
 
 
-def matches_figure(frames: Tensor, views: Sequence[PixelView]) -> Figure:
+def matches_figure(frames: Tensor, views: Sequence[PixelView], zoom: int | None = None) -> Figure:
     """Draw the matches of pixels as lines from frame b to frame a; colour is the case, width the strength.
 
     Args:
         frames: uint8 RGB [T, 3, H, W].
         views: from `look_at`, all of one frame pair. A pixel without a match is a cross.
+        zoom: show only so many map pixels around the first pixel; None: whole frames.
     """
-    figure, (left, right) = _two_panels(views[0].map_hw, width=10.0)
-    for axes, frame in ((left, views[0].pair[1]), (right, views[0].pair[0])):
-        _show(axes, frames[frame], views[0].map_hw)
+    first = views[0]
+    figure, (left, right) = _two_panels(first.map_hw, 10.0) if zoom is None else _two_panels((1, 1), 7.0)
+    for axes, frame in ((left, first.pair[1]), (right, first.pair[0])):
+        _show(axes, frames[frame], first.map_hw)
+        if zoom is not None:
+            _zoom(axes, first.y, first.x, zoom)
     for view in views:
-        colour = _rgb(view.case)
-        _dot(left, view.y, view.x, colour, "o" if view.matches else "X")
+        colour, halo = _rgb(view.case), _halo(view.case)
+        _dot(left, view.y, view.x, view.case, "o" if view.matches else "X")
         for s in reversed(view.matches):
             y, x = view.place(s)
-            for ink, extra in ((DARK, 1.2), (colour, 0)):  # a dark line below makes any colour stand out
+            for ink, extra in ((halo, 1.2), (colour, 0)):  # a line below makes the colour stand out
                 width = 0.5 + 2 * view.similarity(s) + extra
                 line = ConnectionPatch((view.x, view.y), (x, y), "data", "data", axesA=left, axesB=right)
                 line.set(color=ink, linewidth=width)
                 figure.add_artist(line)
-            _dot(right, y, x, colour, "o", size=18)
-    a, b = views[0].pair
+            _dot(right, y, x, view.case, "o", size=18)
+    a, b = first.pair
     _plain(left, f"frame {b}: the pixels")
     _plain(right, f"frame {a}: their matches")
     _case_legend(figure, dict.fromkeys(view.case for view in views))
@@ -178,7 +191,7 @@ def count_figure(frames: Tensor, matches: Matches, pair: int = 0, k: int = 5) ->
     a, b = matches.frame_pairs[pair]
     _show(left, frames[b], count.shape)
     _plain(left, f"frame {b}")
-    shades = ListedColormap(colormaps[HEAT](np.linspace(0, 1, k + 1)))
+    shades = ListedColormap(["0.93", *colormaps[HEAT](np.linspace(0.15, 1, k))])
     image = right.imshow(count, cmap=shades, vmin=-0.5, vmax=k + 0.5)
     _plain(right, f"how many matches each pixel has in frame {a}")
     figure.colorbar(image, ax=right, ticks=range(k + 1), shrink=0.8)
@@ -243,14 +256,20 @@ def _magnify(axes: Axes, cells: Tensor, y: int, x: int, size: int, edge, line: f
         spine.set(color=edge, linewidth=line)
 
 
-def _dot(axes: Axes, y: int, x: int, colour, marker: str, size: float = 60) -> None:
-    axes.scatter([x], [y], s=size, color=[colour], edgecolor=DARK, linewidth=1, marker=marker, zorder=5)
+def _dot(axes: Axes, y: int, x: int, case: str, marker: str, size: float = 60) -> None:
+    axes.scatter([x], [y], s=size, color=[_rgb(case)], edgecolor=_halo(case), marker=marker, zorder=5)
 
 
 def _case_legend(figure: Figure, cases: Sequence[str]) -> None:
-    handles = [Patch(facecolor=_rgb(case), edgecolor=DARK, label=case) for case in CASES if case in cases]
+    handles = [
+        Patch(facecolor=_rgb(case), edgecolor=DARK, label=LABELS[case]) for case in CASES if case in cases
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
 
 
 def _rgb(case: str) -> tuple[float, ...]:
     return tuple(level / 255 for level in CASES[case])
+
+
+def _halo(case: str) -> tuple[float, ...]:
+    return tuple(level / 255 for level in text_colour(CASES[case]))
