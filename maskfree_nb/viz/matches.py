@@ -46,13 +46,12 @@ LABELS = {
 }
 
 
-def window_figure(frames: Tensor, view: PixelView, patch_size: int = 3, margin: int = 4) -> Figure:
+def window_figure(frames: Tensor, view: PixelView, margin: int = 4) -> Figure:
     """Draw a pixel with its patch in frame b, and beside it all candidates of its window in frame a.
 
     Args:
         frames: uint8 RGB [T, 3, H, W].
         view: from `look_at`.
-        patch_size: side of the patch in map pixels.
         margin: map pixels shown around the window.
 
     >>> import torch
@@ -67,16 +66,16 @@ def window_figure(frames: Tensor, view: PixelView, patch_size: int = 3, margin: 
     for axes, frame in ((left, view.pair[1]), (right, view.pair[0])):
         _show(axes, frames[frame], view.map_hw)
         _zoom(axes, view.y, view.x, reach)
-    _square(left, view.y, view.x, patch_size, _rgb(view.case))
+    _square(left, view.y, view.x, view.patch_size, _rgb(view.case))
     places = np.array([view.place(s) for s in range(len(view.offsets)) if view.distance[s].isfinite()])
     right.scatter(places[:, 1], places[:, 0], s=16, color="white", edgecolor=DARK, linewidth=0.7)
     _square(right, view.y, view.x, 1, "white", dashed=True)
-    _plain(left, f"frame {view.pair[1]}: a pixel and its {patch_size}x{patch_size} patch")
+    _plain(left, f"frame {view.pair[1]}: a pixel and its {view.patch_size}x{view.patch_size} patch")
     _plain(right, f"frame {view.pair[0]}: its {len(places)} candidates")
     return figure
 
 
-def patches_figure(frames: Tensor, view: PixelView, patch_size: int = 3, count: int = 8) -> Figure:
+def patches_figure(frames: Tensor, view: PixelView, count: int = 8) -> Figure:
     """Draw the patch of a pixel, magnified, and the most similar patches of its window in order.
 
     A frame in the colour of the pixel's case marks a match; a thin grey one a candidate that is none.
@@ -84,7 +83,6 @@ def patches_figure(frames: Tensor, view: PixelView, patch_size: int = 3, count: 
     Args:
         frames: uint8 RGB [T, 3, H, W].
         view: from `look_at`.
-        patch_size: side of a patch.
         count: how many candidates are shown.
     """
     order = view.distance.argsort(stable=True).tolist()
@@ -93,12 +91,12 @@ def patches_figure(frames: Tensor, view: PixelView, patch_size: int = 3, count: 
     panels = figure.subplots(1, len(order) + 1, squeeze=False)[0]
     a, b = view.pair
     cells = F.adaptive_avg_pool2d(frames[[a, b]].float(), view.map_hw) / 255  # [2, 3, h, w]
-    _magnify(panels[0], cells[1], view.y, view.x, patch_size, _rgb(view.case), 4)
+    _magnify(panels[0], cells[1], view.y, view.x, view.patch_size, _rgb(view.case), 4)
     panels[0].set_title("the pixel", fontsize=9)
     for panel, s in zip(panels[1:], order, strict=True):
         matched = s in view.matches
         edge, line, ink = (_rgb(view.case), 4, "black") if matched else ("0.7", 1, "0.45")
-        _magnify(panel, cells[0], *view.place(s), patch_size, edge, line)
+        _magnify(panel, cells[0], *view.place(s), view.patch_size, edge, line)
         dy, dx = view.offsets[s]
         panel.set_title(f"({dy:+d}, {dx:+d})", fontsize=9, color=ink)
         panel.set_xlabel(f"d = {view.distance[s]:.1f}", fontsize=9, color=ink)
@@ -106,7 +104,11 @@ def patches_figure(frames: Tensor, view: PixelView, patch_size: int = 3, count: 
 
 
 def distance_figure(
-    frames: Tensor, views: Sequence[PixelView], threshold: float = 0.05, margin: int = 3
+    frames: Tensor,
+    views: Sequence[PixelView],
+    threshold: float = 0.05,
+    margin: int = 3,
+    titles: Sequence[str] | None = None,
 ) -> Figure:
     """Draw for each pixel its surroundings, and below the distance to every candidate, matches ringed.
 
@@ -117,16 +119,18 @@ def distance_figure(
         views: from `look_at`.
         threshold: D: candidates nearer than -2 ln D are outlined.
         margin: map pixels shown around the window.
+        titles: one a pixel; None: the name of its case.
     """
+    titles = [LABELS[view.case].replace(", ", ",\n") for view in views] if titles is None else titles
     figure = Figure(figsize=(2.15 * len(views) + 0.7, 4.7), dpi=DPI, layout="constrained")
     rows = figure.subplots(2, len(views), squeeze=False)
     limit = -2 * np.log(threshold)
-    for view, top, below in zip(views, *rows, strict=True):
+    for view, title, top, below in zip(views, titles, *rows, strict=True):
         _show(top, frames[view.pair[1]], view.map_hw)
         reach = max(max(map(abs, offset)) for offset in view.offsets)
         _zoom(top, view.y, view.x, reach + margin)
-        _square(top, view.y, view.x, 3, _rgb(view.case))
-        _plain(top, LABELS[view.case].replace(", ", ",\n"))
+        _square(top, view.y, view.x, view.patch_size, _rgb(view.case))
+        _plain(top, title)
         window = view.heat_map().numpy()
         span = (-reach - 0.5, reach + 0.5, reach + 0.5, -reach - 0.5)
         image = below.imshow(window, extent=span, cmap=HEAT, vmin=0, vmax=3 * limit)

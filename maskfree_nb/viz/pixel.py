@@ -24,6 +24,7 @@ class PixelView:
         distance: float32 [S], patch distance to each, inf outside the frame.
         matches: numbers of the matched candidates, most similar first, at most K.
         case: a key of `CASES`.
+        patch_size: side of the patches compared.
     """
 
     pair: tuple[int, int]
@@ -34,6 +35,7 @@ class PixelView:
     distance: Tensor
     matches: tuple[int, ...]
     case: str
+    patch_size: int = 3
 
     def place(self, s: int) -> tuple[int, int]:
         """Return (y, x) of candidate s in frame a."""
@@ -86,7 +88,9 @@ def look_at(
     order = distance.argsort(stable=True).tolist()  # of equal distances the lower number is the nearer
     matches = tuple(s for s in order[:k] if near[s])
     case = pixel_case(distance, offsets, threshold)
-    return PixelView(tuple(pair), y, x, tuple(lab.shape[-2:]), tuple(offsets), distance, matches, case)
+    return PixelView(
+        tuple(pair), y, x, tuple(lab.shape[-2:]), tuple(offsets), distance, matches, case, patch_size
+    )
 
 
 def candidate_distances(
