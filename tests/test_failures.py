@@ -9,7 +9,7 @@ from tolerances import TOL
 from maskfree_nb.data import rle
 from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation import evaluate_videos
-from maskfree_nb.evaluation.outcomes import REASONS, count_reasons, explain_tracks
+from maskfree_nb.evaluation.outcomes import REASONS, count_reasons, explain_tracks, worst_of_each
 from maskfree_nb.viz.failures import PREDICTION, failure_gallery, outcome_label, reason_figure
 
 
@@ -76,11 +76,33 @@ def test_the_iou_is_that_of_the_evaluation(content):
 
 
 def test_results_of_low_score_and_crowds_do_not_count(content):
-    results = [result_of(content, 17, score=0.29)]
-    assert reasons(content, results)[17] == "missed"
-    assert reasons(content, results, min_score=0.2)[17] == "found"
+    results = [result_of(content, 17, score=0.29), result_of(content, 40, shift=7, score=0.29)]
+    assert reasons(content, results) == {17: "unsure", 18: "missed", 40: "missed"}
+    assert reasons(content, results, min_score=0.2) == {17: "found", 18: "missed", 40: "poor mask"}
     content["annotations"][0]["iscrowd"] = 1
     assert 17 not in reasons(content, results)
+
+
+def test_a_result_that_belongs_to_another_object_does_not_answer_for_a_poor_mask(content):
+    both = result_of(content, 17)
+    other = result_of(content, 18)["segmentations"]
+    both["segmentations"] = [
+        rle.encode(rle.decode(a) | (rle.decode(b) if frame == 0 else False))
+        for frame, (a, b) in enumerate(zip(both["segmentations"], other, strict=True))
+    ]
+    assert reasons(content, [both]) == {17: "found", 18: "missed", 40: "missed"}
+
+
+def test_the_gallery_is_offered_every_kind_of_failure(content):
+    results = [
+        result_of(content, 17, category_id=2),
+        result_of(content, 40),
+        result_of(content, 40, shift=1, score=0.8),
+    ]
+    outcomes = explain_tracks(content, results)
+    assert [outcome.reason for outcome in worst_of_each(outcomes, 2)] == ["duplicate", "class"]
+    assert [outcome.track_id for outcome in worst_of_each(outcomes, 9)] == [40, 17, 18]
+    assert worst_of_each(explain_tracks(content, [result_of(content, id) for id in (17, 18, 40)]), 9) == []
 
 
 def test_of_its_own_class_is_better_than_of_higher_iou(content):
@@ -93,10 +115,10 @@ def test_the_gallery_has_a_row_a_track_and_tints_what_was_predicted(content, tmp
     video_set = drawn_videos.load(tmp_path, content, masks=True)
     results = [result_of(content, 17, category_id=2), result_of(content, 18)]
     outcomes = explain_tracks(content, results)
-    figure = failure_gallery(video_set, results, outcomes, rows=2, columns=3)
+    figure = failure_gallery(video_set, results, outcomes[:2], columns=3)
     assert len(figure.axes) == 2 * 3
     titles = [panel.get_title(loc="left") for panel in figure.axes]
-    assert "video 8, missed: a early, nothing predicted there" == titles[0]
+    assert "video 8, missed: a early, no result answers for it" == titles[0]
     assert "class: a late, predicted as early (90 %), IoU 1.00" in titles[3]
     missed, renamed = (figure.axes[n].images[1].get_array() for n in (0, 3))
     assert not missed.any()
@@ -126,9 +148,9 @@ def test_what_the_gallery_cannot_draw(content, tmp_path):
 
 def test_the_bars_count_every_reason(content):
     outcomes = explain_tracks(content, [result_of(content, 17), result_of(content, 17, score=0.5)])
-    assert count_reasons(outcomes) == dict(zip(REASONS, (0, 1, 0, 0, 2), strict=True))
+    assert count_reasons(outcomes) == dict(zip(REASONS, (0, 1, 0, 0, 0, 2), strict=True))
     panel = reason_figure(outcomes).axes[0]
-    assert_allclose([bar.get_width() for bar in panel.patches], (0, 1, 0, 0, 2), **TOL["exact"])
+    assert_allclose([bar.get_width() for bar in panel.patches], (0, 1, 0, 0, 0, 2), **TOL["exact"])
     assert "3 true tracks" in panel.get_title(loc="left")
     names = {2: "early", 5: "late"}
     assert outcome_label(outcomes[-1], names).endswith("IoU 1.00, claimed 2 times")

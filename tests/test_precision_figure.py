@@ -4,7 +4,12 @@ import numpy as np
 from numpy.testing import assert_allclose
 from tolerances import TOL
 
-from maskfree_nb.viz.precision import interpolated_precision, precision_recall_figure, tracks_figure
+from maskfree_nb.viz.precision import (
+    interpolated_precision,
+    precision_recall_figure,
+    threshold_figure,
+    tracks_figure,
+)
 
 
 def test_the_interpolated_precision_is_the_best_at_or_beyond_each_recall():
@@ -37,3 +42,10 @@ def test_each_predicted_track_has_a_row_and_an_absent_frame_no_outline():
     shade = np.asarray(figure.axes[0].images[0].get_array())
     assert (shade[truths[0, 0]] < 1).all() and (shade[~truths[0, 0]] == 1).all()
     figure.draw_without_rendering()
+
+
+def test_ap_over_the_threshold_has_a_line_for_each_title():
+    panel = threshold_figure([0.5, 0.95], {"masks": [40.0, 10.0], "boxes": [9.0, 0.0]}).axes[0]
+    lines = {line.get_label(): line.get_ydata() for line in panel.lines}
+    assert_allclose(lines["masks"], [40, 10], **TOL["exact"])
+    assert_allclose(lines["boxes"], [9, 0], **TOL["exact"])

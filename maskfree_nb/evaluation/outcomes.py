@@ -9,8 +9,8 @@ import numpy as np
 from maskfree_nb.evaluation.reading import EvalTrack, load_json, read_results, read_truths, read_videos
 from maskfree_nb.evaluation.track_iou import track_iou
 
-REASONS = ("found", "duplicate", "class", "poor mask", "missed")
-GOOD = 0.5  # track IoU from which an object counts as found: the lowest threshold of AP
+REASONS = ("found", "duplicate", "class", "unsure", "poor mask", "missed")
+GOOD = 0.5  # track IoU from which an object counts as segmented: the lowest threshold of AP
 TOUCHED = 0.1  # below this track IoU no result has anything to do with the object
 
 
@@ -21,7 +21,8 @@ class TrackOutcome:
     Attributes:
         track_id, video_id, category_id: of the annotation.
         reason: `found`; `duplicate` (found, and more than one result claims it); `class` (well segmented,
-            under another name); `poor mask` (touched, but no result overlaps enough); `missed`.
+            under another name); `unsure` (well segmented, with a score that is too low to count); `poor mask`
+            (touched, but no result overlaps enough); `missed`.
         result: number of the result in the list that was given; None where the object was missed.
         iou: its track IoU with the object, 0 where missed.
         result_category_id, score: of the result; None where missed.
@@ -38,15 +39,21 @@ class TrackOutcome:
     score: float | None = None
     rivals: int = 0
 
+    @property
+    def is_found(self) -> bool:
+        """Whether a result of the right class overlaps enough."""
+        return self.reason in ("found", "duplicate")
+
 
 def explain_tracks(
     ground_truth: dict | str | Path, results: list | str | Path, *, min_score: float = 0.3
 ) -> list[TrackOutcome]:
     """Say for each true track, crowds apart, what became of it.
 
-    Results below `min_score` do not count: AP ranks them last, and nobody would draw them. Of the others in
-    the video, the one of highest track IoU answers for the object: one of its own class where that reaches an
-    IoU of 0.5, else the best of any class. Unlike in AP, one result may answer for several objects.
+    The reasons are tried in this order, each with the result of highest track IoU among those that fit: one
+    of its class with IoU >= 0.5 and a score of at least `min_score`; one of any class; one of any class and
+    any score; one with IoU >= 0.1 and that score, which overlaps no other object more. Unlike in AP, one
+    result may answer for several objects.
 
     Args:
         ground_truth, results: as for `evaluate_videos`.
@@ -72,51 +79,73 @@ def explain_tracks(
     ground_truth, truth_name = load_json(ground_truth, dict, "ground_truth")
     results, results_name = load_json(results, list, "results")
     videos = read_videos(ground_truth, truth_name)
-    claims = defaultdict(list)
+    truths, found = defaultdict(list), defaultdict(list)
+    for track in read_truths(ground_truth, truth_name, "segm"):
+        if not track.crowd:
+            truths[track.video_id].append(track)
     for track in read_results(results, results_name, videos, "segm"):
-        if track.score >= min_score:
-            claims[track.video_id].append(track)
+        found[track.video_id].append(track)
     outcomes = []
-    for truth in read_truths(ground_truth, truth_name, "segm"):
-        if not truth.crowd:
-            rivals = claims[truth.video_id]
-            ious = track_iou(rivals, [truth], videos[truth.video_id].length)[:, 0]
-            outcomes.append(_explain(truth, rivals, ious))
-    return sorted(outcomes, key=lambda outcome: (_is_found(outcome), outcome.iou))
+    for video_id, objects in truths.items():
+        ious = track_iou(found[video_id], objects, videos[video_id].length)  # [D, G]
+        outcomes += [_explain(g, objects, found[video_id], ious, min_score) for g in range(len(objects))]
+    return sorted(outcomes, key=lambda outcome: (outcome.is_found, outcome.iou))
 
 
 def count_reasons(outcomes: list[TrackOutcome]) -> dict[str, int]:
     """How many tracks there are for each reason, in the order of `REASONS`.
 
-    >>> count_reasons([TrackOutcome(1, 1, 1, "missed")])
-    {'found': 0, 'duplicate': 0, 'class': 0, 'poor mask': 0, 'missed': 1}
+    >>> count_reasons([TrackOutcome(1, 1, 1, "missed")])["missed"]
+    1
     """
     counts = Counter(outcome.reason for outcome in outcomes)
     return {reason: counts[reason] for reason in REASONS}
 
 
-def _is_found(outcome: TrackOutcome) -> bool:
-    return outcome.reason in ("found", "duplicate")
+def worst_of_each(outcomes: list[TrackOutcome], count: int) -> list[TrackOutcome]:
+    """Choose `count` failures in turn from all reasons but `found`, so that a gallery shows every kind.
+
+    >>> some = [TrackOutcome(id, 1, 1, reason) for id, reason in enumerate(["missed", "missed", "class"])]
+    >>> [outcome.reason for outcome in worst_of_each(some, 2)]
+    ['class', 'missed']
+    """
+    place = Counter()
+    turns = []
+    for outcome in outcomes:
+        if outcome.reason != "found":
+            turns.append((place[outcome.reason], REASONS.index(outcome.reason), outcome))
+            place[outcome.reason] += 1
+    chosen = sorted(turns, key=lambda turn: turn[:2])[:count]
+    return [outcome for _, _, outcome in sorted(chosen, key=lambda turn: turn[1::-1])]
 
 
-def _explain(truth: EvalTrack, results: list[EvalTrack], ious: np.ndarray) -> TrackOutcome:
-    """The outcome of one true track, given the results of its video and their IoUs [results] with it."""
-    about = {"track_id": truth.id, "video_id": truth.video_id, "category_id": truth.category_id}
-    if ious.max(initial=0) < TOUCHED:
-        return TrackOutcome(**about, reason="missed")
-    same_class = np.array([result.category_id == truth.category_id for result in results])
-    claiming = same_class & (ious >= GOOD)
-    best = int(np.where(claiming, ious, -1).argmax() if claiming.any() else ious.argmax())
-    if claiming.any():
-        reason = "duplicate" if claiming.sum() > 1 else "found"
-    else:
-        reason = "class" if ious[best] >= GOOD else "poor mask"
-    return TrackOutcome(
-        **about,
-        reason=reason,
-        result=results[best].index,
-        iou=float(ious[best]),
-        result_category_id=results[best].category_id,
-        score=results[best].score,
-        rivals=int(claiming.sum()) - 1 if claiming.any() else 0,
-    )
+def _explain(
+    g: int, truths: list[EvalTrack], results: list[EvalTrack], ious: np.ndarray, min_score: float
+) -> TrackOutcome:
+    """The outcome of true track `g`, given the IoUs [D, G] of all results and true tracks of its video."""
+    truth = truths[g]
+    sure = np.array([result.score >= min_score for result in results], dtype=bool)
+    same_class = np.array([result.category_id == truth.category_id for result in results], dtype=bool)
+    good, own = ious[:, g] >= GOOD, ious.argmax(1) == g
+    claims = good & sure & same_class
+    cases = {
+        "duplicate" if claims.sum() > 1 else "found": claims,
+        "class": good & sure,
+        "unsure": good,
+        "poor mask": (ious[:, g] >= TOUCHED) & sure & own,
+    }
+    for reason, fits in cases.items():
+        if fits.any():
+            best = int(np.where(fits, ious[:, g], -1).argmax())
+            return TrackOutcome(
+                track_id=truth.id,
+                video_id=truth.video_id,
+                category_id=truth.category_id,
+                reason=reason,
+                result=results[best].index,
+                iou=float(ious[best, g]),
+                result_category_id=results[best].category_id,
+                score=results[best].score,
+                rivals=max(int(claims.sum()) - 1, 0),
+            )
+    return TrackOutcome(truth.id, truth.video_id, truth.category_id, "missed")

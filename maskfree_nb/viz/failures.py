@@ -14,13 +14,14 @@ from maskfree_nb.evaluation.outcomes import TrackOutcome, count_reasons
 from maskfree_nb.viz.colours import PALETTE
 
 TRUTH, PREDICTION = (tuple(level / 255 for level in PALETTE[n]) for n in (1, 4))  # sky blue, vermilion
+PANEL_WIDTH = 2.6  # inches
 FOUND, FAILED = (tuple(level / 255 for level in PALETTE[n]) for n in (6, 0))
 
 
 def failure_gallery(
-    video_set: VideoSet, results: list[dict], outcomes: list[TrackOutcome], *, rows: int = 6, columns: int = 4
+    video_set: VideoSet, results: list[dict], outcomes: list[TrackOutcome], *, columns: int = 3
 ) -> Figure:
-    """Draw the first `rows` outcomes: what the object is, what was predicted, and why that is a failure.
+    """Draw outcomes of tracks: what the object is, what was predicted, and why that is a failure.
 
     A row is a track; its frames are spread evenly over those in which the object is present. The truth is the
     blue outline, the prediction the red area.
@@ -28,8 +29,8 @@ def failure_gallery(
     Args:
         video_set: with masks.
         results: in the YouTube-VIS format, those that `outcomes` came from.
-        outcomes: of `explain_tracks`, the worst first.
-        rows, columns: tracks, and frames of each.
+        outcomes: of `explain_tracks` or `worst_of_each`.
+        columns: frames of each track.
 
     Raises:
         InputError: a video set without masks, or no outcomes.
@@ -38,13 +39,11 @@ def failure_gallery(
         raise InputError(f"{video_set.source}: was loaded without masks, the gallery draws them")
     if not outcomes:
         raise InputError("no outcomes to draw, expected at least one")
-    shown = outcomes[:rows]
     video = video_set.videos[0]
-    panel_width = 9.6 / columns
-    height = len(shown) * (panel_width * video.height / video.width + 0.32)
-    figure = Figure(figsize=(9.6, height), dpi=100, layout="constrained")
-    axes = figure.subplots(len(shown), columns, squeeze=False)
-    for outcome, panels in zip(shown, axes, strict=True):
+    height = len(outcomes) * (PANEL_WIDTH * video.height / video.width + 0.35)
+    figure = Figure(figsize=(columns * (PANEL_WIDTH + 0.1), height), dpi=80, layout="constrained")
+    axes = figure.subplots(len(outcomes), columns, squeeze=False)
+    for outcome, panels in zip(outcomes, axes, strict=True):
         _draw_row(panels, video_set, results, outcome)
     return figure
 
@@ -71,11 +70,11 @@ def outcome_label(outcome: TrackOutcome, names: dict[int, str]) -> str:
     >>> outcome_label(TrackOutcome(1, 2, 3, "class", 0, 0.71, 4, 0.9), {3: "disc", 4: "star"})
     'class: a disc, predicted as star (90 %), IoU 0.71'
     >>> outcome_label(TrackOutcome(1, 2, 3, "missed"), {3: "disc"})
-    'missed: a disc, nothing predicted there'
+    'missed: a disc, no result answers for it'
     """
     text = f"{outcome.reason}: a {names[outcome.category_id]}"
     if outcome.result is None:
-        return f"{text}, nothing predicted there"
+        return f"{text}, no result answers for it"
     twice = f", claimed {1 + outcome.rivals} times" if outcome.rivals else ""
     predicted = f"{names[outcome.result_category_id]} ({100 * outcome.score:.0f} %)"
     return f"{text}, predicted as {predicted}, IoU {outcome.iou:.2f}{twice}"
@@ -109,7 +108,8 @@ def _draw_row(panels: np.ndarray, video_set: VideoSet, results: list[dict], outc
     present = truth.flatten(1).any(1).nonzero()[:, 0]
     chosen = present[torch.linspace(0, len(present) - 1, len(panels)).round().long()].tolist()
     for panel, frame in zip(panels, chosen, strict=True):
-        panel.imshow(frames[frame].permute(1, 2, 0).numpy())
+        image = frames[frame].permute(1, 2, 0).numpy()
+        panel.imshow(image // 8 * 8, interpolation="nearest")  # 5 bits a colour: half the bytes of a PNG
         draw_area(panel, predicted[frame], PREDICTION)
         draw_outline(panel, truth[frame], TRUTH)
         panel.set_xlim(-0.5, video.width - 0.5)

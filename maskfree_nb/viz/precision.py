@@ -54,6 +54,20 @@ def precision_recall_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) ->
     return figure
 
 
+def threshold_figure(thresholds: Sequence[float], curves: dict[str, Sequence[float]]) -> Figure:
+    """Draw AP over the IoU threshold, a line for each of one or two `curves`: title -> AP in percent."""
+    figure = Figure(figsize=(5.6, 3), dpi=100, layout="constrained")
+    panel = figure.subplots()
+    styles = [{"color": BLUE, "marker": "o"}, {"color": VERMILION, "marker": "s", "linestyle": "--"}]
+    for (title, values), style in zip(curves.items(), styles, strict=False):
+        panel.plot(thresholds, values, label=title, **style)
+    panel.set(xlabel="IoU threshold", ylabel="AP, percent")
+    panel.set_ylim(bottom=0)
+    panel.legend(frameon=False)
+    panel.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def interpolated_precision(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """The best precision at or beyond each of the recalls 0, 0.01, ..., 1; 0 where none is that high.
 
