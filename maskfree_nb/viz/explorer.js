@@ -38,7 +38,7 @@ const SLIDERS = [
   ["instance", "instance", "whose mask", 1],
   ["zoom", "zoom", "of the frames", 1],
 ];
-const GAP = 12; // pixels between the two frames
+const GAP = 12, TALLEST = 520; // pixels between the two frames; their greatest height
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 const signed = (n) => (n > 0 ? `+${n}` : `${n}`.replace("-", "−"));
 const short = (n) => (n === null ? "none" : n.toPrecision(3).replace("-", "−"));
@@ -57,6 +57,7 @@ function render({ model, el }) {
   const find = (selector) => root.querySelector(selector);
   const stage = find(".mf-stage"), heat = find(".mf-heat"), colours = find(".mf-colours");
 
+  root.style.setProperty("--mf-widest", `${(2 * TALLEST * w) / h + GAP}px`);
   let images = [], zoom = 1, corner = [0, 0], dragging = false; // the corner (y, x) of what zoom leaves
   let asked = 0, waiting = null, playing = null;
   const masks = new Map(); // "instance/frame" -> canvas [h, w]
@@ -216,8 +217,8 @@ function render({ model, el }) {
     if (!masks.has(name)) {
       const canvas = new OffscreenCanvas(w, h), pen = canvas.getContext("2d"), image = pen.createImageData(w, h);
       for (let i = 0; i < h * w; i++) {
-        const level = levels[(instance * T + t) * h * w + i] / 255;
-        image.data.set([...(level > 0.5 ? [230, 140, 0] : [0, 90, 190]), 330 * Math.abs(level - 0.5)], 4 * i);
+        const sure = levels[(instance * T + t) * h * w + i] / 127.5 - 1; // -1 outside .. 1 inside
+        image.data.set(sure > 0 ? [230, 140, 0, 150 * sure] : [0, 90, 190, -100 * sure], 4 * i);
       }
       pen.putImageData(image, 0, 0);
       masks.set(name, canvas);
@@ -275,7 +276,7 @@ function render({ model, el }) {
     pen.clip();
     for (const match of [...answer.matches].reverse()) { // the most similar on top
       const [ex, ey] = at(1)(match.y + 0.5, match.x + 0.5);
-      pen.globalAlpha = 0.35 + 0.65 * match.similarity;
+      pen.globalAlpha = 0.5 + 0.5 * match.similarity;
       pen.setLineDash(match.right === false ? [7, 5] : []);
       outlined(pen, colour, 1 + 3 * match.similarity, () => { pen.moveTo(sx, sy); pen.lineTo(ex, ey); });
       pen.setLineDash([]);
@@ -306,18 +307,18 @@ function render({ model, el }) {
   }
 
   function drawTruth(pen, t, place, scale, only) {
-    pen.setLineDash([4, 3]);
     for (let n = 0; n < clip.instances; n++) {
       if (only && !only.includes(n)) continue;
       const first = (n * T + t) * h * w, box = clip.boxes[n]?.[t];
+      pen.setLineDash([4, 3]);
       if (truth.length) outlined(pen, "rgb(255,255,255)", 1, () => border(pen, (v, u) => truth[first + v * w + u] > 0, place, scale));
+      pen.setLineDash([]);
       if (box) {
         const [left, top] = place(box[1] / clip.stride, box[0] / clip.stride);
         const [right, bottom] = place(box[3] / clip.stride, box[2] / clip.stride);
         outlined(pen, "rgb(86,180,233)", 1, () => pen.rect(left, top, right - left, bottom - top));
       }
     }
-    pen.setLineDash([]);
   }
 
   const reachOf = (answer) => Math.max(...answer.offsets.flat().map(Math.abs));
@@ -356,7 +357,14 @@ function render({ model, el }) {
     const view = model.get("loss_map"), values = new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
     const width = heat.clientWidth, cell = width / w, pen = sized(heat, width, cell * h);
     const most = Math.max(...values, 1e-6);
-    for (let v = 0; v < h; v++) for (let u = 0; u < w; u++) paint(pen, luts.cost, Math.sqrt(values[v * w + u] / most), u * cell, v * cell, cell);
+    const canvas = new OffscreenCanvas(w, h), image = new ImageData(w, h);
+    values.forEach((value, i) => {
+      const place = 3 * Math.round(255 * Math.sqrt(value / most));
+      image.data.set([...luts.cost.subarray(place, place + 3), 255], 4 * i);
+    });
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(canvas, 0, 0, width, cell * h);
     const [y, x] = answer.pixel;
     outlined(pen, "rgb(86,180,233)", 2, () => pen.arc((x + 0.5) * cell, (y + 0.5) * cell, Math.max(cell, 5), 0, 7));
     legend("cost", "0", short(most), null);
@@ -432,7 +440,7 @@ function render({ model, el }) {
     left.textContent = `frame ${b}${loss ? ": mask logits" : ": choose a pixel"}`;
     right.textContent = `frame ${a}${loss ? ": mask logits (orange inside, blue outside)" : ": its candidates and its matches"}`;
     const [cards, , map] = root.querySelectorAll("h4");
-    cards.textContent = loss ? "the pixel's patch and its matches: what each adds" : "the pixel's patch and its matches";
+    cards.textContent = loss ? "the pixel's patch, and what each match adds to the loss" : "the pixel's patch and its matches, at (dy, dx)";
     map.textContent = loss ? `consistency loss of every pixel of frame ${b}` : "distance to every candidate";
     showControls();
     drawCase(answer, colour);

@@ -109,7 +109,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _publish(self, _) -> None:
         published = VERSIONS[self.version]().options
-        with self.hold_trait_notifications():
+        with self.hold_sync(), self.hold_trait_notifications():  # one message, one answer
             for name in PUBLISHED:
                 setattr(self, name, published[name])
 
