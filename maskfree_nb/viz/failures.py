@@ -80,18 +80,18 @@ def outcome_label(outcome: TrackOutcome, names: dict[int, str]) -> str:
     return f"{text}, predicted as {predicted}, IoU {outcome.iou:.2f}{twice}"
 
 
-def draw_outline(panel: Axes, mask: Tensor, colour: tuple[float, float, float]) -> None:
-    """Draw the border of a bool mask [H, W] over an image, dark-edged so that it shows on any background."""
+def draw_outline(panel: Axes, mask: Tensor, colour: tuple[float, float, float], edge: str = "black") -> None:
+    """Draw the border of a bool mask [H, W] over an image, with an edge, to show on any background."""
     if mask.any():
         padded = np.pad(
             mask.numpy().astype(float), 1
         )  # a mask that touches the border still gets a line there
         x, y = np.arange(padded.shape[1]) - 1, np.arange(padded.shape[0]) - 1
-        for width, shade in ((3.2, "black"), (1.8, colour)):
+        for width, shade in ((3.2, edge), (1.8, colour)):
             panel.contour(x, y, padded, levels=[0.5], colors=[shade], linewidths=width)
 
 
-def draw_area(panel: Axes, mask: Tensor, colour: tuple[float, float, float], opacity: float = 0.55) -> None:
+def draw_area(panel: Axes, mask: Tensor, colour: tuple[float, float, float], opacity: float = 0.4) -> None:
     """Tint the pixels of a bool mask [H, W] over an image."""
     tint = np.zeros((*mask.shape, 4))
     tint[mask.numpy()] = (*colour, opacity)
@@ -111,6 +111,7 @@ def _draw_row(panels: np.ndarray, video_set: VideoSet, results: list[dict], outc
         image = frames[frame].permute(1, 2, 0).numpy()
         panel.imshow(image // 8 * 8, interpolation="nearest")  # 5 bits a colour: half the bytes of a PNG
         draw_area(panel, predicted[frame], PREDICTION)
+        draw_outline(panel, predicted[frame], PREDICTION, edge="white")
         draw_outline(panel, truth[frame], TRUTH)
         panel.set_xlim(-0.5, video.width - 0.5)
         panel.set_ylim(video.height - 0.5, -0.5)
