@@ -5,9 +5,10 @@ BIN := .venv/bin
 # One OpenMP team that sleeps while it waits: on shared machines spinning threads cost more than they bring.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo test test-fast notebooks bench lint clean
+.PHONY: help lab demo test test-fast notebooks bench lint clean
 
 help:
+	@echo "make lab        JupyterLab on the course, at its first page"
 	@echo "make demo       make the data, train from boxes alone, evaluate: runs/demo (under 20 minutes, no GPU needed)"
 	@echo "make test       every test, with coverage, and every notebook of the course executed"
 	@echo "make test-fast  the tests that neither train nor install anything"
@@ -23,6 +24,9 @@ help:
 	$(BIN)/pip install --quiet --constraint constraints.txt torch triton
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]'
 	touch $@
+
+lab: .venv/.done
+	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
 
 demo: .venv/.done
 	$(BIN)/maskfree demo --out runs/demo
