@@ -13,6 +13,13 @@ from maskfree_nb.errors import InputError
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.training import train
 
+# one thread each; and freed memory stays with the process (glibc), as every step asks for the same again
+ON_CPU = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+}
+
 
 def train_in_processes(config: TrainConfig, out: str | Path, processes: int | None = None) -> Path:
     """Train as `train(config, out, resume=True)` does, sharing each batch out over processes.
@@ -44,7 +51,7 @@ def train_in_processes(config: TrainConfig, out: str | Path, processes: int | No
     atomic.write_json(options, asdict(config), indent=2)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     training = ["-m", "maskfree_nb.cli", "train", str(out), "--config", str(options), "--resume"]
-    environment = {"OMP_NUM_THREADS": "1"} if not torch.cuda.is_available() else {}
+    environment = ON_CPU if not torch.cuda.is_available() else {}
     done = subprocess.run([sys.executable, *launcher, *training], env={**os.environ, **environment})
     if done.returncode:
         raise InputError(f"the training in {out} ended with status {done.returncode}; its output says why")

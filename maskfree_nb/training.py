@@ -69,7 +69,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     dataset = ClipDataset(
         videos, clip_options, config.seed, config.steps * config.batch_size * accelerator.num_processes
     )
-    optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=config.learning_rate, fused=True)
     average = None
     if config.ema_decay > 0:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))

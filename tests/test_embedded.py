@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, astuple
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from maskfree_nb.data import rle
 from maskfree_nb.data.embedded import dataset, make_embedded
 from maskfree_nb.data.embedded.appearance import OVERSAMPLING, draw_surface, sample
 from maskfree_nb.data.embedded.camera import Shot
-from maskfree_nb.data.embedded.photographs import PHOTOGRAPHS, photograph, random_crop
+from maskfree_nb.data.embedded.photographs import BACKGROUNDS, SURFACES, photograph, random_crop
 from maskfree_nb.data.embedded.pose import Pose
 from maskfree_nb.data.embedded.scene import render_video
 from maskfree_nb.data.embedded.shapes import CLASSES, outline
@@ -225,7 +226,7 @@ def test_outlines_are_centred_of_unit_reach_and_not_convex(name, seed):
     assert not np.array_equal(polygon, outline(name, np.random.default_rng(seed + 100)))
 
 
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
+@pytest.mark.parametrize("name", [*BACKGROUNDS, *chain.from_iterable(SURFACES.values())])
 def test_the_splits_share_no_pixel_of_a_photograph(name):
     train, val = photograph(name, "train"), photograph(name, "val")
     whole = np.concatenate([np.asarray(train), np.asarray(val)], 1)
@@ -253,13 +254,19 @@ def test_sampling_reads_texture_pixels_and_clamps_outside():
     assert_close(torch.from_numpy(far).float(), torch.tensor(texture[-1, 0]), **TOL["texture"])
 
 
-def test_a_surface_comes_from_another_photograph_and_differs_from_what_is_behind():
+def test_a_surface_differs_from_what_is_behind():
     behind = np.array([120.0, 110.0, 100.0])
     rng = np.random.default_rng(0)
-    surfaces = [draw_surface(rng, "train", "moon.png", behind, 20) for _ in range(20)]
+    surfaces = [draw_surface(rng, "train", "crescent", behind, 20) for _ in range(20)]
     assert all(surface.shape == (20 * OVERSAMPLING, 20 * OVERSAMPLING, 3) for surface in surfaces)
     distances = [np.linalg.norm(surface.mean((0, 1)) - behind) for surface in surfaces]
     assert min(distances) < 15 < 40 < max(distances)  # some are camouflaged, some are not
+
+
+def test_each_class_has_its_own_stuff_and_no_background_is_made_of_it():
+    assert tuple(SURFACES) == CLASSES
+    everything = [*BACKGROUNDS, *chain.from_iterable(SURFACES.values())]
+    assert len(everything) == len(set(everything))
 
 
 def test_a_video_of_one_small_frame():

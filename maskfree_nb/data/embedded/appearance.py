@@ -1,7 +1,8 @@
 """What backgrounds and objects look like: pieces of photographs, recoloured.
 
-An object's texture comes from another photograph than the background's. Most objects differ from what is
-behind them in their mean colour; some are camouflaged, and only their texture tells.
+Objects of a class are made of the same stuff and have a hue of their own, as animals of a kind do; no
+background is made of it. Most objects differ from what is behind them in their mean colour; some are camouflaged,
+and only their texture tells.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy import ndarray
 from numpy.random import Generator
 from PIL import Image
 
-from maskfree_nb.data.embedded.photographs import PHOTOGRAPHS, random_crop
+from maskfree_nb.data.embedded.photographs import BACKGROUNDS, SURFACES, random_crop
 
 OVERSAMPLING = 2  # texture pixels a frame pixel: bilinear sampling of a smooth texture keeps its sharpness
 
@@ -25,7 +26,10 @@ OBJECT_SHADE = (0.0, 60.0)  # from the middle of an object to its edge
 OBJECT_DISTANCE = (30.0, 100.0)  # of its mean colour from that of the background behind it
 CAMOUFLAGED_DISTANCE = (2.5, 11.0)  # the same, of the camouflaged ones,
 CAMOUFLAGED_DEVIATION = 22.0  # which have at least this texture of their own
-CAMOUFLAGED_SHARE = 0.58  # of the objects of that much texture
+CAMOUFLAGED_SHARE = 0.46  # of the objects of that much texture
+HUES = {"arrow": 0.6, "crescent": 2.2, "cross": 3.7, "star": 5.3}  # radians in the plane of chroma
+HUE_SPREAD = 0.3  # radians, standard deviation, of the objects of a class
+TINT = 0.6  # chroma that the texture's luma brings along
 LUMA_RANGE, CHROMA_LIMIT = (40.0, 215.0), 75.0  # of an object's mean colour
 MOST_GAIN = 3.0  # no flat crop is amplified to noise
 
@@ -35,31 +39,31 @@ TO_RGB = np.linalg.inv(TO_YCC)
 
 def draw_background(rng: Generator, split: str, size: tuple[int, int]) -> tuple[str, ndarray]:
     """Return the name of a random photograph of a split, and a texture for `size` (width, height) from it."""
-    name = str(rng.choice(PHOTOGRAPHS))
+    name = str(rng.choice(BACKGROUNDS))
     piece = random_crop(name, split, size, _log_uniform(rng, BACKGROUND_MAGNIFICATION), rng)
     colours = _turn_hue(piece @ TO_YCC.T, rng.normal(0, BACKGROUND_HUE_TURN))
     mean = colours.mean((0, 1))
-    colours = (colours - mean) * _gain(colours, rng.uniform(*BACKGROUND_DEVIATION)) + mean
+    colours = (colours - mean) * _gain(colours[..., 0], rng.uniform(*BACKGROUND_DEVIATION)) + mean
     colours[..., 1:] *= rng.uniform(*BACKGROUND_SATURATION)
     return name, _texture(colours)
 
 
-def draw_surface(rng: Generator, split: str, background: str, behind: ndarray, side: int) -> ndarray:
+def draw_surface(rng: Generator, split: str, kind: str, behind: ndarray, side: int) -> ndarray:
     """Return a texture for an object of `side` x `side` pixels.
 
     Args:
         split: whose photographs are used, "train" or "val".
-        background: the photograph behind it, which is not used again.
+        kind: the class of the object.
         behind: mean colour behind it, RGB [3] in 0..255.
     """
-    name = str(rng.choice([other for other in PHOTOGRAPHS if other != background]))
+    name = str(rng.choice(SURFACES[kind]))
     piece = random_crop(name, split, (side, side), _log_uniform(rng, OBJECT_MAGNIFICATION), rng)
-    colours = _turn_hue(piece @ TO_YCC.T, rng.uniform(0, 2 * np.pi))
-    gain = _gain(colours, rng.uniform(*OBJECT_DEVIATION))
-    is_textured = gain * colours[..., 0].std() > CAMOUFLAGED_DEVIATION
-    camouflaged = is_textured and rng.random() < CAMOUFLAGED_SHARE
-    mean = _step_away(rng, TO_YCC @ behind, CAMOUFLAGED_DISTANCE if camouflaged else OBJECT_DISTANCE)
-    colours = (colours - colours.mean((0, 1))) * gain + mean
+    hue = HUES[kind] + rng.normal(0, HUE_SPREAD)
+    luma = (piece @ TO_YCC.T)[..., 0]
+    luma = (luma - luma.mean()) * _gain(luma, rng.uniform(*OBJECT_DEVIATION))
+    camouflaged = luma.std() > CAMOUFLAGED_DEVIATION and rng.random() < CAMOUFLAGED_SHARE
+    mean = _step_away(rng, TO_YCC @ behind, hue, CAMOUFLAGED_DISTANCE if camouflaged else OBJECT_DISTANCE)
+    colours = mean + luma[..., None] * (1.0, TINT * np.cos(hue), TINT * np.sin(hue))
     colours[..., 0] += _shade(rng, side)
     return _texture(colours)
 
@@ -85,15 +89,17 @@ def sample(texture: ndarray, points: ndarray) -> ndarray:
     return upper * (1 - down) + lower * down
 
 
-def _step_away(rng: Generator, colour: ndarray, distance: tuple[float, float]) -> ndarray:
-    """Return a random colour at a distance from `colour`, turned back where it would leave the range."""
-    step = rng.normal(size=3) * (0.7, 1.0, 1.0)
-    step *= rng.uniform(*distance) / np.linalg.norm(step)
+def _step_away(rng: Generator, colour: ndarray, hue: float, distance: tuple[float, float]) -> ndarray:
+    """Return a colour at a distance from `colour`, towards a hue and brighter or darker, within the range."""
+    slope = rng.uniform(-0.9, 0.9)  # share of the luma
+    step = rng.uniform(*distance) * np.array(
+        [slope, *np.sqrt(1 - slope**2) * np.array([np.cos(hue), np.sin(hue)])]
+    )
     if not LUMA_RANGE[0] < colour[0] + step[0] < LUMA_RANGE[1]:
         step[0] = -step[0]
-    if np.linalg.norm(colour[1:] + step[1:]) > CHROMA_LIMIT:
-        step[1:] = -step[1:]
-    return colour + step
+    moved = colour + step
+    moved[1:] *= min(1.0, CHROMA_LIMIT / np.linalg.norm(moved[1:]))
+    return moved
 
 
 def _shade(rng: Generator, side: int) -> ndarray:
@@ -103,9 +109,9 @@ def _shade(rng: Generator, side: int) -> ndarray:
     return depth * (np.cos(angle) * x + np.sin(angle) * y)
 
 
-def _gain(colours: ndarray, deviation: float) -> float:
+def _gain(luma: ndarray, deviation: float) -> float:
     """Return the factor that gives luma this standard deviation, at most MOST_GAIN."""
-    return min(deviation / (colours[..., 0].std() + 1e-6), MOST_GAIN)
+    return min(deviation / (luma.std() + 1e-6), MOST_GAIN)
 
 
 def _turn_hue(colours: ndarray, angle: float) -> ndarray:

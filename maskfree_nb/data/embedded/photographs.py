@@ -1,4 +1,4 @@
-"""Photographs that ship inside the wheel of scikit-image, as backgrounds and textures.
+"""Photographs inside the wheel of scikit-image: some are backgrounds, some what objects are made of.
 
 Each photograph is cut in two: the left part serves the training videos, the right part the validation videos,
 so that no pixel of a photograph is in both.
@@ -13,21 +13,21 @@ from numpy import ndarray
 from numpy.random import Generator
 from PIL import Image
 
-PHOTOGRAPHS = (
+BACKGROUNDS = (
     "astronaut.png",
-    "brick.png",
     "camera.png",
-    "chelsea.png",
     "coffee.png",
-    "coins.png",
     "grass.png",
     "gravel.png",
-    "ihc.png",
-    "moon.png",
     "motorcycle_left.png",
-    "retina.jpg",
     "rocket.jpg",
 )
+SURFACES = {  # what the objects of a class are made of
+    "arrow": ("brick.png",),
+    "crescent": ("moon.png", "retina.jpg"),
+    "cross": ("coins.png",),
+    "star": ("chelsea.png", "ihc.png"),
+}
 TRAIN_SHARE = 0.55  # of a photograph's columns
 LONGEST_SIDE = 700
 
@@ -60,7 +60,7 @@ def random_crop(
     """Cut a random piece out of a photograph and resize it.
 
     Args:
-        name: one of `PHOTOGRAPHS`.
+        name: one of `BACKGROUNDS` or `SURFACES`.
         split: "train" or "val".
         size: (width, height) of the piece in pixels, after resizing.
         magnification: pixels after resizing for each pixel of the photograph.

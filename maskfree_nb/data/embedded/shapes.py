@@ -1,7 +1,7 @@
 """The four classes: outlines that are not convex, so that a box is a poor mask.
 
-An outline is a closed polygon around the origin, float64 [V, 2] as (x, y), of reach about 1. A class is known
-by its outline alone; proportions vary from object to object.
+An outline is a closed polygon around the origin, float64 [V, 2] as (x, y), of reach about 1; proportions vary
+from object to object. A class is known by its outline and by what it is made of (`photographs.SURFACES`).
 """
 
 import numpy as np
