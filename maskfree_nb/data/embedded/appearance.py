@@ -1,8 +1,8 @@
 """What backgrounds and objects look like: pieces of photographs, recoloured.
 
 Objects of a class are made of the same stuff and have a hue of their own, as animals of a kind do; no
-background is made of it. Most objects differ from what is behind them in their mean colour; some are camouflaged,
-and only their texture tells.
+background is made of it. Most objects differ from what is behind them in their mean colour; some are
+camouflaged, and only their texture tells.
 """
 
 import numpy as np
