@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from maskfree_nb.errors import InputError
 from maskfree_nb.viz.curves import read_log, training_figure
 
+DPI = 75  # a picture for the page, not for print
+
 
 class LiveCurves:
     """A context that redraws `training_figure` of a log every few seconds, and once more at its end.
@@ -52,6 +54,7 @@ class LiveCurves:
             log = read_log(self._log_path)
         except InputError:  # no step yet
             return
-        png = io.BytesIO()
-        FigureCanvasAgg(training_figure(log)).print_png(png)
+        figure, png = training_figure(log), io.BytesIO()
+        figure.set_dpi(DPI)
+        FigureCanvasAgg(figure).print_png(png)
         self._handle.update(Image(data=png.getvalue()))
