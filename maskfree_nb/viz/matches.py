@@ -1,8 +1,9 @@
 """Still figures of correspondences: windows, patches, distance maps, matches as lines, counts, cases.
 
-Frames are drawn at image resolution; axes are in pixels of the mask map, whatever the stride.
+Axes are in pixels of the mask map, whatever the stride; frames are drawn as fine as the picture can show.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,7 @@ __all__ = [
     "window_figure",
 ]
 
-DPI = 100
+DPI = 90
 DARK = "0.15"  # of outlines under a colour, and of text
 HEAT = "cividis_r"
 LABELS = {
@@ -158,9 +159,9 @@ def matches_figure(frames: Tensor, views: Sequence[PixelView], zoom: int | None 
         zoom: show only so many map pixels around the first pixel; None: whole frames.
     """
     first = views[0]
-    figure, (left, right) = _two_panels(first.map_hw, 10.0) if zoom is None else _two_panels((1, 1), 7.0)
+    figure, (left, right) = _two_panels(first.map_hw, 8.8) if zoom is None else _two_panels((1, 1), 7.0)
     for axes, frame in ((left, first.pair[1]), (right, first.pair[0])):
-        _show(axes, frames[frame], first.map_hw)
+        _show(axes, frames[frame], first.map_hw, least=256 if zoom is None else None)
         if zoom is not None:
             _zoom(axes, first.y, first.x, zoom)
     for view in views:
@@ -191,9 +192,9 @@ def count_figure(frames: Tensor, matches: Matches, pair: int = 0, k: int = 5) ->
         k: K, the largest number.
     """
     count = matches.count()[0, pair].cpu().numpy()
-    figure, (left, right) = _two_panels(count.shape, width=10.4)
+    figure, (left, right) = _two_panels(count.shape, width=8.4)
     a, b = matches.frame_pairs[pair]
-    _show(left, frames[b], count.shape)
+    _show(left, frames[b], count.shape, least=128)
     _plain(left, f"frame {b}")
     shades = ListedColormap(["0.93", *colormaps[HEAT](np.linspace(0.15, 1, k))])
     image = right.imshow(count, cmap=shades, vmin=-0.5, vmax=k + 0.5)
@@ -210,8 +211,8 @@ def case_figure(frames: Tensor, cases: Tensor, frame: int) -> Figure:
         cases: uint8 [h, w], from `case_map`.
         frame: number of the frame the cases belong to, b of the pair.
     """
-    figure, (left, right) = _two_panels(cases.shape, width=10.0)
-    _show(left, frames[frame], cases.shape)
+    figure, (left, right) = _two_panels(cases.shape, width=8.0)
+    _show(left, frames[frame], cases.shape, least=128)
     _plain(left, f"frame {frame}")
     right.imshow(np.uint8(list(CASES.values()))[cases.cpu().numpy()])
     _plain(right, "the case of each pixel")
@@ -220,15 +221,24 @@ def case_figure(frames: Tensor, cases: Tensor, frame: int) -> Figure:
 
 
 def _two_panels(map_hw: Sequence[int], width: float) -> tuple[Figure, tuple[Axes, Axes]]:
-    height = width / 2 * map_hw[0] / map_hw[1] + 0.5
+    height = width / 2 * map_hw[0] / map_hw[1] + 0.8  # a title above, a legend below
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, tuple(figure.subplots(1, 2))
 
 
-def _show(axes: Axes, frame: Tensor, map_hw: Sequence[int]) -> None:
-    """Draw a frame [3, H, W] so that the centre of map pixel (y, x) has these coordinates."""
+def _show(axes: Axes, frame: Tensor, map_hw: Sequence[int], least: int | None = None) -> None:
+    """Draw a frame [3, H, W] so that the centre of map pixel (y, x) has these coordinates.
+
+    With `least` it is reduced to a whole number of cells a map pixel, as few as give so many columns, and to
+    32 levels a channel: fine enough for a small picture, and a file a tenth of the size.
+    """
     height, width = map_hw
-    axes.imshow(frame.permute(1, 2, 0).cpu().numpy(), extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    cells = None if least is None else math.ceil(least / width)
+    if cells is not None and frame.shape[-1] > cells * width:
+        frame = F.adaptive_avg_pool2d(frame.float(), (cells * height, cells * width))
+        frame = (frame / 255 * 31).round() / 31
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(frame.permute(1, 2, 0).cpu().numpy(), extent=extent, interpolation="nearest")
 
 
 def _plain(axes: Axes, title: str) -> None:
@@ -268,7 +278,8 @@ def _case_legend(figure: Figure, cases: Sequence[str]) -> None:
     handles = [
         Patch(facecolor=_rgb(case), edgecolor=DARK, label=LABELS[case]) for case in CASES if case in cases
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    style = dict(ncols=len(handles), frameon=False, fontsize=8, handlelength=1.5, columnspacing=1.2)
+    figure.legend(handles=handles, loc="outside lower center", **style)
 
 
 def _rgb(case: str) -> tuple[float, ...]:
