@@ -91,12 +91,15 @@ def to_results(video_id: int, tracks: Instances, category_ids: Iterable[int]) ->
 
 
 def draw_tracks(
-    frames: Tensor, tracks: Instances, categories: list[dict], *, min_score: float = 0.3
+    frames: Tensor, tracks: Instances, categories: list[dict], *, min_score: float = 0.3, tags: bool = True
 ) -> Tensor:
-    """Draw tracks of at least `min_score` over their frames: uint8 [T, 3, H, W] -> uint8 [T, 3, H', W']."""
+    """Draw tracks of at least `min_score` over their frames: uint8 [T, 3, H, W] -> uint8 [T, 3, H', W'].
+
+    With `tags=False` without their names and scores, see `draw_instances`.
+    """
     shown = tracks.scores >= min_score
     names = [categories[label]["name"] for label in tracks.labels[shown].tolist()]
-    return draw_instances(frames, tracks.masks[shown], names, tracks.scores[shown].tolist())
+    return draw_instances(frames, tracks.masks[shown], names, tracks.scores[shown].tolist(), tags=tags)
 
 
 def predict_source(

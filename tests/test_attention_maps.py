@@ -9,6 +9,7 @@ from maskfree_nb.model.mask2former import VideoMask2Former, model_config
 from maskfree_nb.model.video_decoder import Attention, blocked_keys
 from maskfree_nb.viz.attention import (
     DIM,
+    GREYS,
     OUTLINE,
     attention_weights,
     feature_colours,
@@ -77,12 +78,12 @@ def test_looking_leaves_no_hook(model):
 
 
 def test_heat_lies_where_it_belongs():
-    frames = torch.full((2, 3, 48, 96), 200, dtype=torch.uint8)
+    frames = torch.full((2, 3, 48, 96), 204, dtype=torch.uint8)
     heat = torch.zeros(2, 2, 4)
     heat[1, 0, 3] = 0.5
     drawn = heat_over(frames, heat)
     assert drawn.shape == (2, 3, 96, 192)
-    grey = torch.full_like(drawn, round(200 * DIM))
+    grey = torch.full_like(drawn, round(255 * round(204 / 255 * GREYS) / GREYS * DIM))
     assert_close(drawn[0], grey[0], **TOL["rounded grey level"])
     hot = torch.zeros(2, 96, 192, dtype=torch.bool)
     hot[1, :48, 144:] = True

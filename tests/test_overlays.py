@@ -1,5 +1,6 @@
 """Overlays: what is coloured, what stays as it was, tags that do not cover each other, contact sheets."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import ImageDraw
@@ -117,6 +118,16 @@ def test_tags_lie_within_the_frame_and_apart(tags):
         assert 0 <= top < bottom <= H
         for other_left, other_top, other_right, other_bottom in (place for place, _ in tags[:number]):
             assert left >= other_right or right <= other_left or top >= other_bottom or bottom <= other_top
+
+
+def test_without_tags_only_the_mask_is_drawn(tags):
+    frames = photographs()
+    mask = block(frames, slice(60, 120), slice(200, 300))
+    drawn = draw_instances(frames, mask[None], ["cat"], [0.9], tags=False)
+    assert tags == []
+    near = torch.from_numpy(binary_dilation(mask.numpy(), np.ones((1, 3, 3)), iterations=8))
+    assert changed(frames, drawn)[mask].any()
+    assert not changed(frames, drawn)[~near].any()
 
 
 def test_tag_texts(monkeypatch):

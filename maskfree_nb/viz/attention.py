@@ -13,7 +13,8 @@ from maskfree_nb.model.video_decoder import Attention, Prediction
 from maskfree_nb.viz.colours import PALETTE
 
 MAP = "inferno"  # dark to bright, to be read in grey as well
-DIM = 0.55  # of a frame that lies under a map of heat
+DIM = 0.7  # of a frame that lies under a map of heat
+GREYS = 16  # steps of grey in such a frame: enough to know it again, and small as a PNG
 WIDTH = 192  # of a frame with heat over it: smaller ones are enlarged by whole factors
 OUTLINE = PALETTE[1]  # sky blue
 
@@ -102,7 +103,7 @@ def heat_over(
         frames: uint8 RGB [T, 3, H, W].
         heat: [T, h, w], at least 0; each cell is drawn as the block of pixels that it stands for.
         outline: bool [T, h, w]; the border of what is true is drawn in sky blue. None: none is drawn.
-        highest: the value that is brightest; None: the largest of all frames.
+        highest: the value that is brightest, and all above it; None: the largest of all frames.
 
     Returns:
         uint8 RGB [T, 3, H', W'], frames of less than 192 pixels enlarged.
@@ -112,8 +113,9 @@ def heat_over(
     """
     scale = -(-WIDTH // frames.shape[-1])
     size = (frames.shape[-2] * scale, frames.shape[-1] * scale)
-    grey = _blocks(frames.float().mean(1), size) / 255 * DIM  # [T, H', W']
-    highest = float(heat.max()) if highest is None else highest
+    grey = (frames.float().mean(1) / 255 * GREYS).round() / GREYS
+    grey = _blocks(grey, size) * DIM  # [T, H', W']
+    highest = float(heat.max() if highest is None else highest)
     share = _blocks((heat.float() / max(highest, 1e-12)).clamp(0, 1), size)
     colour = torch.from_numpy(colormaps[MAP](share.numpy())[..., :3]).float().movedim(-1, 1)
     out = grey[:, None] * (1 - share[:, None]) + colour * share[:, None].sqrt()

@@ -15,7 +15,7 @@ from maskfree_nb.data.video import write_mp4
 from maskfree_nb.errors import InputError
 
 COLOURS = 128  # of an animated picture: half of what a palette may have, for two thirds of the bytes
-INCHES = 2.0  # width of one still
+INCHES = 1.8  # width of one still
 
 
 class Film:
@@ -90,7 +90,7 @@ def film_strip(
     for (name, row), stills in zip(rows.items(), axes, strict=True):
         stills[0].set_ylabel(name, fontsize=11)
         for t, axis in zip(frame_numbers, stills, strict=True):
-            axis.imshow(row[t].permute(1, 2, 0).numpy())
+            axis.imshow(row[t].permute(1, 2, 0).numpy(), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
     for t, axis in zip(frame_numbers, axes[0], strict=True):

@@ -23,6 +23,7 @@ def draw_instances(
     scores: Sequence[float] | None = None,
     track_ids: Sequence[int] | None = None,
     boxes: Tensor | None = None,
+    tags: bool = True,
 ) -> Tensor:
     """Draw instances over the frames of a video; a track has one colour throughout.
 
@@ -36,6 +37,7 @@ def draw_instances(
         scores: N numbers 0..1, shown in percent; None: not shown.
         track_ids: N numbers, shown as #1 and so on, that choose the colours; None: 1 to N.
         boxes: [N, T, 4] xyxy in pixels, NaN where absent; None: none are drawn.
+        tags: whether number, name and score are written; off for pictures that will be small.
 
     Returns:
         uint8 RGB [T, 3, H', W'].
@@ -54,9 +56,9 @@ def draw_instances(
             f"[N, {num_frames}, {height}, {width}]"
         )
     scale = max(math.ceil(MIN_WIDTH / width), 1)
-    tags = [f"#{track_id} {name}" for track_id, name in zip(track_ids, names, strict=True)]
+    texts = [f"#{track_id} {name}" for track_id, name in zip(track_ids, names, strict=True)]
     if scores is not None:
-        tags = [f"{tag} {100 * float(score):.0f}%" for tag, score in zip(tags, scores, strict=True)]
+        texts = [f"{text} {100 * float(score):.0f}%" for text, score in zip(texts, scores, strict=True)]
     colours = [track_colour(track_id) for track_id in track_ids]
 
     drawn = []
@@ -69,7 +71,8 @@ def draw_instances(
         image = Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
         if boxes is not None:
             _draw_boxes(image, boxes[:, t] * scale, colours)
-        _draw_tags(image, extents, tags, colours)
+        if tags:
+            _draw_tags(image, extents, texts, colours)
         drawn.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
     return torch.stack(drawn)  # [T, 3, H', W']
 
