@@ -1,4 +1,4 @@
-"""The command `maskfree`: make data, train, evaluate, predict."""
+"""The command `maskfree`: make data, train, evaluate, predict, compare."""
 
 import argparse
 import json
@@ -37,6 +37,9 @@ EXAMPLES = {
   maskfree predict runs/mine/model.safetensors folder_of_frames --out runs/my_video --score 0.3""",
     "demo": """example:
   maskfree demo --out runs/demo""",
+    "study": """examples:
+  maskfree study main                            every supervision, three seeds: hours; it resumes if stopped
+  maskfree study main --seeds 0 --set steps=500  a quick look""",
 }
 
 
@@ -113,6 +116,15 @@ def _parser() -> argparse.ArgumentParser:
     demo = _add(commands, "demo", "Make the data, train from boxes, evaluate, draw: the whole method.", _demo)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"))
     demo.add_argument("--seed", type=int, default=0)
+
+    study = _add(
+        commands, "study", "Train the same model in several ways, with several seeds, and compare.", _study
+    )
+    study.add_argument("name", help="main: true masks, boxes, and the parts of the losses from boxes")
+    study.add_argument("--out", type=Path, help="default: runs/study_NAME")
+    study.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    study.add_argument("--jobs", type=int, default=2, help="runs side by side, of one thread each")
+    study.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as in maskfree train")
     return parser
 
 
@@ -217,6 +229,19 @@ def _demo(options: argparse.Namespace) -> None:
     from maskfree_nb.demo import run_demo
 
     run_demo(options.out, seed=options.seed)
+
+
+def _study(options: argparse.Namespace) -> None:
+    from maskfree_nb.study import run_study
+    from maskfree_nb.viz.study import read_study
+
+    out = options.out or Path("runs") / f"study_{options.name}"
+    overrides: dict = {}
+    for setting in options.set:
+        _assign(overrides, setting)
+    run_study(options.name, out, seeds=options.seeds, jobs=options.jobs, **overrides)
+    print(read_study(out / "study.json").table())
+    print(f"written: {out / 'study.json'}")
 
 
 if __name__ == "__main__":
