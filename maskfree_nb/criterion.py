@@ -19,6 +19,7 @@ from maskfree_nb.schedules import box_warmup
 from maskfree_nb.tkloss import Matches, TKLoss
 
 SUPERVISION = ("boxes", "boxinst", "masks")
+MATCHING = ("boxes", "filled")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class CriterionConfig:
         mask_weight, dice_weight: of cross entropy and Dice (the oracle, and the box warm-up).
         box_warmup, box_ramp: shares of the steps, see `schedules.box_warmup`; not used by `masks`.
         pairwise_dilation, pairwise_threshold: of the in-frame neighbours and their colour similarity.
+        matching: what assigns queries to objects in the modes without masks: `boxes`, the Dice of the tight
+            box around the predicted mask (the official rule), or `filled`, the Dice of the predicted mask and
+            the filled box, which one stray pixel does not upset. During the warm-up it is `filled` anyway.
         border: `clean` or `zero`, of both consistency losses.
         tk: options of `TKLoss`.
     """
@@ -46,6 +50,7 @@ class CriterionConfig:
     outside_weight: float = 1.0
     mask_weight: float = 5.0
     dice_weight: float = 5.0
+    matching: str = "boxes"
     box_warmup: float = 0.4
     box_ramp: float = 0.1
     pairwise_dilation: int = 2
@@ -56,6 +61,8 @@ class CriterionConfig:
     def __post_init__(self):
         if self.supervision not in SUPERVISION:
             raise InputError(f"supervision is {self.supervision!r}, expected one of {', '.join(SUPERVISION)}")
+        if self.matching not in MATCHING:
+            raise InputError(f"matching is {self.matching!r}, expected one of {', '.join(MATCHING)}")
 
 
 class Targets(NamedTuple):
@@ -121,7 +128,8 @@ class Criterion(nn.Module):
         targets = self.targets(batch)
         oracle = self.config.supervision == "masks"
         warmup = 0.0 if oracle else box_warmup(progress, self.config.box_warmup, self.config.box_ramp)
-        known_masks = targets.box_masks if warmup == 1 else targets.masks  # None: matched by boxes
+        by_filled_box = not oracle and (warmup == 1 or self.config.matching == "filled")
+        known_masks = targets.box_masks if by_filled_box else targets.masks  # None: matched by boxes
         queries = [self._match(predictions, targets, clip, known_masks) for clip in range(len(batch.targets))]
         mask_logits = self._matched_masks(predictions, queries)  # [L, N, T, h, w]
 

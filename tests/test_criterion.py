@@ -119,6 +119,23 @@ def test_matched_queries_answer_for_their_class():
     assert figures["box_fill"].item() == pytest.approx(1)
 
 
+def test_a_stray_pixel_upsets_the_matching_by_boxes_but_not_by_filled_boxes():
+    clip = make_clip(4, 1)
+    filled = box_masks(clip.boxes, SIZE)[0] > 0.5  # [T, h, w]
+    masks = torch.full((1, QUERIES, FRAMES, 8, 16), -20.0)
+    masks[0, 3] = torch.where(filled, 20.0, -20.0)
+    masks[0, 3, :, 7, 15] = masks[0, 3, :, 0, 0] = 0.1  # the right mask, and two pixels far from it
+    masks[0, 1] = torch.where(filled & (torch.arange(16) <= filled.nonzero()[:, 2].min() + 1), 20.0, -20.0)
+    logits = torch.zeros(1, QUERIES, CLASSES + 1)  # no opinion about classes
+    chosen = {}
+    for matching in ("boxes", "filled"):
+        predictions = [Prediction(logits, masks.clone().requires_grad_())]
+        loss, _ = Criterion(CriterionConfig(matching=matching))(predictions, collate_clips([clip]))
+        loss.backward()
+        chosen[matching] = predictions[0].masks.grad.abs().sum((0, 2, 3, 4)).argmax().item()
+    assert chosen == {"boxes": 1, "filled": 3}
+
+
 @pytest.mark.oracle
 def test_class_loss_against_the_goldens():
     paths = [
