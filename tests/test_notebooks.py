@@ -163,8 +163,7 @@ def test_a_lesson_checks_some_of_what_it_prints(path):
 def test_a_lesson_has_three_exercises_with_solutions(path):
     solutions = path.parent / "solutions" / path.name
     assert solutions in SOLUTIONS
-    for file in (path, solutions):
-        assert re.search(r"^#+ .*exercises|solutions", prose(file), re.IGNORECASE | re.MULTILINE)
+    assert re.search(r"^#+ Exercises\b", prose(path), re.MULTILINE)
     numbers = re.findall(r"^#{2,4} (?:Exercise )?([1-9])\b", prose(solutions), re.IGNORECASE | re.MULTILINE)
     assert numbers == ["1", "2", "3"]
 
@@ -175,7 +174,8 @@ def test_pictures_show_without_a_network(path):
     from nbconvert import HTMLExporter  # takes seconds to import
 
     html, _ = HTMLExporter(template_name="lab", embed_images=True).from_filename(str(path))
-    assert not re.search(r"<img[^>]+src=[\"']?(?!data:)", html)
+    sources = re.findall(r"<img[^>]*?\bsrc=[\"']?([^\"'\s>]{,80})", html)
+    assert [source for source in sources if not source.startswith("data:")] == []
     for picture in pictures(path):
         assert f"data:image/png;base64,{picture[:400]}" in html
     assert pictures(path) or path in SOLUTIONS
