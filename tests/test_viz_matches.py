@@ -146,7 +146,7 @@ def test_figures_are_drawn_without_global_state(views):
         viz.distance_figure(frames, views),
         viz.matches_figure(frames, views),
         viz.matches_figure(frames, views[:1], zoom=5),
-        viz.count_figure(frames, matches),
+        viz.count_figure(matches),
         viz.case_figure(frames, cases, frame=1),
     ):
         picture = png(figure)
@@ -171,7 +171,7 @@ def test_one_line_a_match(views):
 def test_the_count_figure_shows_the_counts():
     frames = frames_of_noise()
     matches = match_patches(rgb_to_lab(frames), [(0, 1), (1, 2)], disk_offsets(3), threshold=0.0)
-    axes = viz.count_figure(frames, matches, pair=1).axes[1]
+    axes = viz.count_figure(matches, pair=1).axes[0]
     np.testing.assert_array_equal(axes.images[0].get_array(), matches.count()[0, 1])
     assert matches.count()[0, 1].any()
 

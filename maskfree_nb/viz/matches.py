@@ -3,7 +3,6 @@
 Axes are in pixels of the mask map, whatever the stride; frames are drawn as fine as the picture can show.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -161,7 +160,7 @@ def matches_figure(frames: Tensor, views: Sequence[PixelView], zoom: int | None 
     first = views[0]
     figure, (left, right) = _two_panels(first.map_hw, 8.8) if zoom is None else _two_panels((1, 1), 7.0)
     for axes, frame in ((left, first.pair[1]), (right, first.pair[0])):
-        _show(axes, frames[frame], first.map_hw, least=256 if zoom is None else None)
+        _show(axes, frames[frame], first.map_hw, columns=216 if zoom is None else None)
         if zoom is not None:
             _zoom(axes, first.y, first.x, zoom)
     for view in views:
@@ -182,24 +181,27 @@ def matches_figure(frames: Tensor, views: Sequence[PixelView], zoom: int | None 
     return figure
 
 
-def count_figure(frames: Tensor, matches: Matches, pair: int = 0, k: int = 5) -> Figure:
-    """Draw frame b of a pair, and beside it the number of matches of each of its pixels.
+def count_figure(matches: Matches, pair: int = 0, k: int = 5) -> Figure:
+    """Draw the number of matches of each pixel of frame b of a pair, and how many pixels have each number.
 
     Args:
-        frames: uint8 RGB [T, 3, H, W].
-        matches: of this clip (clip 0 of the batch).
+        matches: of a clip (clip 0 of the batch).
         pair: number of the frame pair.
         k: K, the largest number.
     """
     count = matches.count()[0, pair].cpu().numpy()
-    figure, (left, right) = _two_panels(count.shape, width=8.4)
+    figure, (left, right) = _two_panels(count.shape, width=8.0)
     a, b = matches.frame_pairs[pair]
-    _show(left, frames[b], count.shape, least=128)
-    _plain(left, f"frame {b}")
-    shades = ListedColormap(["0.93", *colormaps[HEAT](np.linspace(0.15, 1, k))])
-    image = right.imshow(count, cmap=shades, vmin=-0.5, vmax=k + 0.5)
-    _plain(right, f"how many matches each pixel has in frame {a}")
-    figure.colorbar(image, ax=right, ticks=range(k + 1), shrink=0.8)
+    shades = ["0.93", *colormaps[HEAT](np.linspace(0.15, 1, k))]
+    left.imshow(count, cmap=ListedColormap(shades), vmin=-0.5, vmax=k + 0.5)
+    _plain(left, f"how many matches each pixel of frame {b} has in frame {a}")
+    share = np.bincount(count.ravel(), minlength=k + 1) / count.size
+    bars = right.bar(range(k + 1), share, color=shades, edgecolor=DARK, linewidth=0.7)
+    right.bar_label(bars, [f"{part:.0%}" for part in share], fontsize=9)
+    right.set_title("share of the pixels", fontsize=10)
+    right.set_xlabel("number of matches", fontsize=9)
+    right.spines[["top", "right", "left"]].set_visible(False)
+    right.set_yticks([])
     return figure
 
 
@@ -212,7 +214,7 @@ def case_figure(frames: Tensor, cases: Tensor, frame: int) -> Figure:
         frame: number of the frame the cases belong to, b of the pair.
     """
     figure, (left, right) = _two_panels(cases.shape, width=8.0)
-    _show(left, frames[frame], cases.shape, least=128)
+    _show(left, frames[frame], cases.shape, columns=160)
     _plain(left, f"frame {frame}")
     right.imshow(np.uint8(list(CASES.values()))[cases.cpu().numpy()])
     _plain(right, "the case of each pixel")
@@ -226,17 +228,17 @@ def _two_panels(map_hw: Sequence[int], width: float) -> tuple[Figure, tuple[Axes
     return figure, tuple(figure.subplots(1, 2))
 
 
-def _show(axes: Axes, frame: Tensor, map_hw: Sequence[int], least: int | None = None) -> None:
+def _show(axes: Axes, frame: Tensor, map_hw: Sequence[int], columns: int | None = None) -> None:
     """Draw a frame [3, H, W] so that the centre of map pixel (y, x) has these coordinates.
 
-    With `least` it is reduced to a whole number of cells a map pixel, as few as give so many columns, and to
-    32 levels a channel: fine enough for a small picture, and a file a tenth of the size.
+    A frame of more than `columns` columns is reduced to so many, with 32 levels a channel: fine enough for a
+    small picture, and a file a tenth of the size.
     """
-    height, width = map_hw
-    cells = None if least is None else math.ceil(least / width)
-    if cells is not None and frame.shape[-1] > cells * width:
-        frame = F.adaptive_avg_pool2d(frame.float(), (cells * height, cells * width))
+    if columns is not None and frame.shape[-1] > columns:
+        rows = round(columns * frame.shape[-2] / frame.shape[-1])
+        frame = F.adaptive_avg_pool2d(frame.float(), (rows, columns))
         frame = (frame / 255 * 31).round() / 31
+    height, width = map_hw
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(frame.permute(1, 2, 0).cpu().numpy(), extent=extent, interpolation="nearest")
 
