@@ -5,13 +5,15 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+import PIL.Image
 from IPython.display import Image, Markdown, display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from maskfree_nb.errors import InputError
 from maskfree_nb.viz.curves import read_log, training_figure
 
-DPI = 75  # a picture for the page, not for print
+DPI, COLOURS = 75, 64  # a small picture: it is sent every few seconds and stays in the file
 
 
 class LiveCurves:
@@ -56,5 +58,8 @@ class LiveCurves:
             return
         figure, png = training_figure(log), io.BytesIO()
         figure.set_dpi(DPI)
-        FigureCanvasAgg(figure).print_png(png)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        picture = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        picture.quantize(COLOURS).save(png, format="PNG", optimize=True)
         self._handle.update(Image(data=png.getvalue()))
