@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from maskfree_nb.data import rle
 from maskfree_nb.data.embedded import dataset, make_embedded
-from maskfree_nb.data.embedded.appearance import OVERSAMPLING, draw_surface, sample
+from maskfree_nb.data.embedded.appearance import OVERSAMPLING, TO_YCC, draw_surface, sample
 from maskfree_nb.data.embedded.camera import Shot
 from maskfree_nb.data.embedded.photographs import BACKGROUNDS, SURFACES, photograph, random_crop
 from maskfree_nb.data.embedded.pose import Pose
@@ -26,6 +26,7 @@ from maskfree_nb.data.frames import read_frame
 from maskfree_nb.data.statistics import REAL_CLIPS, clip_statistics
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
 from maskfree_nb.errors import InputError
+from maskfree_nb.recipes import DEMO_DATA
 
 SMALL = {"train_videos": 2, "val_videos": 1, "train_frames": 3, "val_frames": 2}
 
@@ -181,13 +182,23 @@ def test_everything_moves(train):
         assert (first - last).abs().mean() > 5  # noise alone: 2 to 4
 
 
-def test_the_statistics_are_near_those_of_real_clips(train):
-    rows = clip_statistics(train)
-    for row, real in zip(rows, REAL_CLIPS, strict=True):
+def check_statistics(videos):
+    for row, real in zip(clip_statistics(videos), REAL_CLIPS, strict=True):
         assert 0.40 <= row.box_fill <= 0.55
         assert row.match_accuracy >= 0.99
         made, wanted = (torch.tensor((r.box_fill, *astuple(r)[3:])) for r in (row, real))
         assert_close(made, wanted, **TOL["near real clips"])
+
+
+def test_the_statistics_are_near_those_of_real_clips(train):
+    check_statistics(train)
+
+
+@pytest.mark.slow
+def test_so_are_those_of_the_videos_that_the_demo_trains_on(tmp_path):
+    make_embedded(tmp_path / "data", **{**DEMO_DATA, "train_videos": 200}, val_videos=1)
+    images = tmp_path / "data" / "train" / "JPEGImages"
+    check_statistics(load_ytvis(tmp_path / "data" / "train_oracle.json", images, masks=True))
 
 
 @given(
@@ -254,13 +265,16 @@ def test_sampling_reads_texture_pixels_and_clamps_outside():
     assert_close(torch.from_numpy(far).float(), torch.tensor(texture[-1, 0]), **TOL["texture"])
 
 
-def test_a_surface_differs_from_what_is_behind():
+def test_a_surface_differs_from_what_is_behind_and_many_fade_into_it_towards_one_end():
     behind = np.array([120.0, 110.0, 100.0])
     rng = np.random.default_rng(0)
-    surfaces = [draw_surface(rng, "train", "crescent", behind, 20) for _ in range(20)]
+    surfaces = [draw_surface(rng, "train", "arrow", behind, 20) for _ in range(40)]
     assert all(surface.shape == (20 * OVERSAMPLING, 20 * OVERSAMPLING, 3) for surface in surfaces)
-    distances = [np.linalg.norm(surface.mean((0, 1)) - behind) for surface in surfaces]
-    assert min(distances) < 15 < 40 < max(distances)  # some are camouflaged, some are not
+    chroma = TO_YCC[1:]  # the luma has its own slope
+    parts = np.array([[p.mean((0, 1)) for p in np.split(s, 4)] for s in surfaces]) - behind  # [40, 4, 3]
+    near, *_, far = np.sort(np.linalg.norm(parts @ chroma.T, axis=-1), axis=1).T
+    assert np.median(far) > 25
+    assert 0.2 < ((near < 12) & (far > 2 * near)).mean() < 0.9
 
 
 def test_each_class_has_its_own_stuff_and_no_background_is_made_of_it():

@@ -1,8 +1,8 @@
 """What backgrounds and objects look like: pieces of photographs, recoloured.
 
 Objects of a class are made of the same stuff and have a hue of their own, as animals of a kind do; no
-background is made of it. Most objects differ from what is behind them in their mean colour; some are
-camouflaged, and only their texture tells.
+background is made of it. They differ from what is behind them in their mean colour, but many fade into it
+towards one end, where only their texture tells.
 """
 
 import numpy as np
@@ -21,15 +21,16 @@ BACKGROUND_DEVIATION = (18.0, 70.0)
 BACKGROUND_SATURATION = (0.2, 0.6)
 BACKGROUND_HUE_TURN = 0.8  # radians, standard deviation
 OBJECT_MAGNIFICATION = (0.4, 1.2)
-OBJECT_DEVIATION = (16.0, 54.0)
+OBJECT_DEVIATION = (12.0, 46.0)
 OBJECT_SHADE = (0.0, 60.0)  # from the middle of an object to its edge
 OBJECT_DISTANCE = (30.0, 100.0)  # of its mean colour from that of the background behind it
-CAMOUFLAGED_DISTANCE = (2.5, 11.0)  # the same, of the camouflaged ones,
-CAMOUFLAGED_DEVIATION = 22.0  # which have at least this texture of their own
-CAMOUFLAGED_SHARE = 0.46  # of the objects of that much texture
+FADED_DISTANCE = (2.5, 11.0)  # the same, at the end where an object fades into its background;
+FADING_DEVIATION = 20.0  # such an object has at least this texture of its own
+FADING_SHARE = 0.9  # of the objects of that much texture
+FADE = (-0.6, 0.2)  # where along an object fading begins, and where it is complete: -1 and 1 are its ends
 HUES = {"arrow": 0.6, "crescent": 2.2, "cross": 3.7, "star": 5.3}  # radians in the plane of chroma
 HUE_SPREAD = 0.3  # radians, standard deviation, of the objects of a class
-TINT = 0.6  # chroma that the texture's luma brings along
+TINT = 0.35  # chroma that the texture's luma brings along
 LUMA_RANGE, CHROMA_LIMIT = (40.0, 215.0), 75.0  # of an object's mean colour
 MOST_GAIN = 3.0  # no flat crop is amplified to noise
 
@@ -61,8 +62,11 @@ def draw_surface(rng: Generator, split: str, kind: str, behind: ndarray, side: i
     hue = HUES[kind] + rng.normal(0, HUE_SPREAD)
     luma = (piece @ TO_YCC.T)[..., 0]
     luma = (luma - luma.mean()) * _gain(luma, rng.uniform(*OBJECT_DEVIATION))
-    camouflaged = luma.std() > CAMOUFLAGED_DEVIATION and rng.random() < CAMOUFLAGED_SHARE
-    mean = _step_away(rng, TO_YCC @ behind, hue, CAMOUFLAGED_DISTANCE if camouflaged else OBJECT_DISTANCE)
+    around = TO_YCC @ behind
+    mean = _step_away(rng, around, hue, OBJECT_DISTANCE)
+    if luma.std() > FADING_DEVIATION and rng.random() < FADING_SHARE:
+        fade = _ramp(rng, side, FADE)[..., None]
+        mean = (1 - fade) * mean + fade * _step_away(rng, around, hue, FADED_DISTANCE)
     colours = mean + luma[..., None] * (1.0, TINT * np.cos(hue), TINT * np.sin(hue))
     colours[..., 0] += _shade(rng, side)
     return _texture(colours)
@@ -103,10 +107,21 @@ def _step_away(rng: Generator, colour: ndarray, hue: float, distance: tuple[floa
 
 
 def _shade(rng: Generator, side: int) -> ndarray:
-    """Return a ramp of light across a square, [side, side], 0 in its middle."""
-    angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(*OBJECT_SHADE)
+    """Return a slope of light across a square, [side, side], 0 in its middle."""
+    return rng.uniform(*OBJECT_SHADE) * _along(rng, side)
+
+
+def _ramp(rng: Generator, side: int, limits: tuple[float, float]) -> ndarray:
+    """Return a ramp across a square in a random direction, [side, side], from 0 to 1 between the limits."""
+    first, last = limits
+    return np.clip((_along(rng, side) - first) / (last - first), 0, 1)
+
+
+def _along(rng: Generator, side: int) -> ndarray:
+    """Return the place of each pixel of a square along a random direction, [side, side], 0 in its middle."""
+    angle = rng.uniform(0, 2 * np.pi)
     x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
-    return depth * (np.cos(angle) * x + np.sin(angle) * y)
+    return np.cos(angle) * x + np.sin(angle) * y
 
 
 def _gain(luma: ndarray, deviation: float) -> float:

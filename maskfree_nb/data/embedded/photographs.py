@@ -15,17 +15,17 @@ from PIL import Image
 
 BACKGROUNDS = (
     "astronaut.png",
+    "brick.png",
     "camera.png",
     "coffee.png",
-    "grass.png",
-    "gravel.png",
+    "coins.png",
     "motorcycle_left.png",
     "rocket.jpg",
 )
 SURFACES = {  # what the objects of a class are made of
-    "arrow": ("brick.png",),
+    "arrow": ("grass.png",),
     "crescent": ("moon.png", "retina.jpg"),
-    "cross": ("coins.png",),
+    "cross": ("gravel.png",),
     "star": ("chelsea.png", "ihc.png"),
 }
 TRAIN_SHARE = 0.55  # of a photograph's columns

@@ -13,7 +13,7 @@ OBJECTS = {1: 0.45, 2: 0.4, 3: 0.15}  # how many, and with what probability
 MOST_TRIES = 50
 SHUTTER = (-0.15, 0.15)  # moments of exposure around a frame's time, in frames
 LIGHT = 0.08  # share by which the light changes
-NOISE = (2.0, 4.0)  # standard deviation, grey levels
+NOISE = (1.5, 3.7)  # standard deviation, grey levels
 LEAST_PIXELS = 24  # of an object that counts as visible
 
 
