@@ -12,7 +12,7 @@ from maskfree_nb.viz.study import DRAWN, read_study, study_figure
 
 
 def seed(number: int, ap: float) -> dict:
-    return {"seed": number, "AP": ap, "AP50": 60.0, "AP75": 30.0, "mean_iou": 65.0, "box_fill": 0.41}
+    return {"seed": number, "AP": ap, "AP50": 60.0, "AP75": 30.0, "mean_iou": 65.0, "box_fill": 0.4}
 
 
 def content() -> dict:
@@ -45,7 +45,7 @@ def test_means_spreads_and_the_share_of_the_oracle(tmp_path):
 def test_the_table_has_a_line_a_row_and_no_spread_of_one_seed(tmp_path):
     header, *lines = read_study(stored(tmp_path, content())).table().splitlines()
     assert "AP75" in header and len(lines) == 3
-    assert "42.0 ± 2.8" in lines[0] and "0.41 ± 0.00" in lines[0] and lines[0].endswith(" 2")
+    assert "42.0 ± 2.8" in lines[0] and "0.4 ± 0.0" in lines[0] and lines[0].endswith(" 2")
     assert "35.0" in lines[1] and "±" not in lines[1]
 
 

@@ -4,7 +4,8 @@
                               "seeds": [{"seed": 0, "AP": 40.1, "AP50": ..., "AP75": ..., "mean_iou": ...,
                                          "box_fill": ...}, ...]}, ...]}
 
-AP and IoU in percent. `maskfree study main` writes such a file.
+All in percent; `box_fill` is the AP of the same tracks with every mask replaced by its filled box.
+`maskfree study main` writes such a file.
 """
 
 import math
@@ -19,7 +20,7 @@ from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation.reading import load_json
 from maskfree_nb.viz.colours import PALETTE
 
-FIGURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "mean_iou": "mean IoU", "box_fill": "box fill"}
+FIGURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "mean_iou": "mean IoU", "box_fill": "box-fill AP"}
 DRAWN = ("AP", "AP75", "mean_iou")
 ORACLE = "masks"  # the row trained on true masks, which the others are held against
 BLUE, ORANGE, GREY = (tuple(level / 255 for level in PALETTE[n]) for n in (6, 0, 1))
@@ -145,7 +146,5 @@ def _draw_bars(panel: Axes, study: Study, figure: str) -> None:
 
 
 def _cell(row: StudyRow, figure: str) -> str:
-    digits = 2 if figure == "box_fill" else 1
-    spread = row.spread(figure)
-    mean = f"{row.mean(figure):.{digits}f}"
-    return mean if math.isnan(spread) else f"{mean} ± {spread:.{digits}f}"
+    mean, spread = row.mean(figure), row.spread(figure)
+    return f"{mean:.1f}" if math.isnan(spread) else f"{mean:.1f} ± {spread:.1f}"
