@@ -153,24 +153,23 @@ def surface_figure() -> Figure:
     grid = np.linspace(0.001, 0.999, 201)
     p, q = np.meshgrid(grid, grid)
     loss = -np.log(p * q + (1 - p) * (1 - q))
-    figure = Figure(figsize=(5.2, 4.2), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(5.4, 4.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    filled = axes.contourf(p, q, loss, levels=np.linspace(0, 5, 21), cmap="cividis", extend="max")
-    lines = axes.contour(p, q, loss, levels=[0.1, 0.3, np.log(2), 1.5, 3], colors="white", linewidths=0.8)
+    filled = axes.contourf(p, q, loss, levels=np.linspace(0, 3, 31), cmap="cividis", extend="max")
+    lines = axes.contour(p, q, loss, levels=[0.2, 0.4, np.log(2), 1.2, 2], colors="white", linewidths=0.8)
     axes.clabel(lines, fmt="%.1f", fontsize=8)
-    figure.colorbar(filled, ax=axes, label="loss", ticks=range(6))
+    figure.colorbar(filled, ax=axes, label="loss", ticks=range(4))
     for x, y, text, colour in (
-        (0.04, 0.06, "both outside", "white"),
-        (0.96, 0.94, "both inside", "white"),
-        (0.04, 0.94, "they\ndisagree", "black"),
-        (0.96, 0.06, "they\ndisagree", "black"),
+        (0.02, 0.02, "both outside:\nno loss", "white"),
+        (0.98, 0.98, "both inside:\nno loss", "white"),
+        (0.02, 0.98, "they disagree", "black"),
+        (0.98, 0.02, "they disagree", "black"),
     ):
         horizontal, vertical = ("left" if x < 0.5 else "right"), ("bottom" if y < 0.5 else "top")
-        axes.text(x, y, text, ha=horizontal, va=vertical, fontsize=9, color=colour)
-    axes.set(
-        xlabel="p: pixel in frame a is inside", ylabel="q: its match in frame b is inside", aspect="equal"
-    )
-    axes.set_title("the loss asks for agreement, not for a side", fontsize=10)
+        back = dict(facecolor="black" if colour == "white" else "white", edgecolor="none", alpha=0.6, pad=2)
+        axes.text(x, y, text, ha=horizontal, va=vertical, fontsize=9, color=colour, bbox=back)
+    axes.set(xlabel="p: the pixel is inside", ylabel="q: its match is inside", aspect="equal")
+    axes.set_title("it asks for agreement, not for a side", fontsize=10)
     return figure
 
 
@@ -211,20 +210,22 @@ def descent_figure(paths: Sequence[Tensor] = (), limit: float = 5.0) -> Figure:
     return figure
 
 
-def curve_figure(curves: Mapping[str, Sequence[float]], title: str, xlabel: str = "step") -> Figure:
-    """Draw named curves over the steps of a descent.
+def curve_figure(
+    x: Sequence[float], curves: Mapping[str, Sequence[float]], title: str, xlabel: str, *, log_x: bool = False
+) -> Figure:
+    """Draw named curves over the same x, or over its logarithm.
 
-    >>> len(curve_figure({"both": [0.4, 0.6]}, "IoU").axes[0].lines)
+    >>> len(curve_figure([1, 2], {"both": [0.4, 0.6]}, "IoU", "step").axes[0].lines)
     1
     """
     figure = Figure(figsize=(6.5, 3), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (RED, ":"))
     for (name, values), (colour, style) in zip(curves.items(), styles * len(curves), strict=False):
-        axes.plot(range(len(values)), list(values), color=colour, linestyle=style, linewidth=2, label=name)
+        axes.plot(list(x), list(values), color=colour, linestyle=style, linewidth=2, label=name)
     axes.legend(frameon=False, fontsize=9)
     axes.set_title(title, loc="left", fontsize=10)
-    axes.set_xlabel(xlabel)
+    axes.set(xlabel=xlabel, xscale="log" if log_x else "linear")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     return figure
