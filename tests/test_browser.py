@@ -271,9 +271,18 @@ def test_dark_theme_zoom_and_small_window(page, artifacts):
     page.screenshot(path=artifacts / "dark-zoom.png")
 
 
-def test_the_picture_outlives_the_kernel(page, artifacts):
+def test_a_picture_outlives_the_kernel(page, artifacts):
+    """In the open page what was drawn stays; in a page opened later the still picture stands in."""
+    still = page.locator(".jp-OutputArea-child .jp-RenderedImage img")
+    assert not still.is_visible()
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.wait_for_timeout(3000)
     levels = "stage.getContext('2d').getImageData(0, 0, stage.width, stage.height).data"
     assert page.locator(".mf-stage").evaluate(f"stage => {levels}.some(level => level > 0)")
-    page.screenshot(path=artifacts / "kernel-restarted.png")
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.goto(page.url)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    still.scroll_into_view_if_needed()
+    assert still.is_visible() and still.evaluate("image => image.naturalWidth") > 500
+    page.screenshot(path=artifacts / "without-kernel.png")

@@ -202,6 +202,16 @@ def test_a_still_picture_stands_in_for_the_widget(frames, masks):
     )
 
 
+def test_the_still_picture_is_an_output_of_its_own(frames, monkeypatch):
+    shown = []
+    monkeypatch.setattr("maskfree_nb.viz.explorer.display", lambda data, raw: shown.append(sorted(data)))
+    explore(frames)._ipython_display_()
+    assert shown == [
+        ["image/png", "text/plain"],
+        ["application/vnd.jupyter.widget-view+json", "text/plain"],
+    ]
+
+
 def test_the_browser_gets_all_it_needs_once(frames, masks):
     clip = explore(frames, **masks).clip
     assert clip["size"] == [4, 15, 23] and len(clip["images"]) == 4

@@ -13,7 +13,7 @@ const TEMPLATE = `
     </div>
     <button type="button" class="mf-play">▶ Play the tube</button>
     <label title="while playing: go on at the best match, in the frame it lies in"><input type="checkbox" class="mf-follow"> follow the best match</label>
-    <label class="mf-truth"><input type="checkbox" checked> true masks, boxes</label>
+    <label class="mf-truth"><input type="checkbox" checked> <span></span></label>
   </div>
   <div class="mf-titles"><span></span><span></span></div>
   <canvas class="mf-stage" tabindex="0" role="application"
@@ -44,6 +44,14 @@ const signed = (n) => (n > 0 ? `+${n}` : `${n}`.replace("-", "−"));
 const short = (n) => (n === null ? "none" : n.toPrecision(3).replace("-", "−"));
 const clamp = (n, low, high) => Math.min(Math.max(n, low), high);
 
+// The output before ours is the still picture, for the day when there is no kernel: until then it only doubles.
+function hideStill(el) {
+  requestAnimationFrame(() => {
+    const still = el.closest(".jp-OutputArea-child")?.previousElementSibling;
+    if (still?.querySelector(".jp-RenderedImage")) still.hidden = true;
+  });
+}
+
 function render({ model, el }) {
   const clip = model.get("clip");
   const [T, h, w] = clip.size;
@@ -54,6 +62,7 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the arrow keys to us
   root.innerHTML = TEMPLATE;
   el.replaceChildren(root);
+  if (!el.closest(".widget-box")) hideStill(el);
   const find = (selector) => root.querySelector(selector);
   const stage = find(".mf-stage"), heat = find(".mf-heat"), colours = find(".mf-colours");
 
@@ -128,6 +137,7 @@ function render({ model, el }) {
       button.addEventListener("click", () => ask({ [name]: button.dataset[name] }));
   find("[data-view=loss]").hidden = levels.length === 0;
   find(".mf-truth").hidden = truth.length === 0 && clip.boxes.length === 0;
+  find(".mf-truth span").textContent = [truth.length && "true masks", clip.boxes.length && "boxes"].filter(Boolean).join(", ");
   find(".mf-truth input").addEventListener("change", draw);
 
   function showControls() {

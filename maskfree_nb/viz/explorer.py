@@ -19,6 +19,7 @@ from maskfree_nb.viz.matches import CASES, matches_figure
 try:
     import anywidget
     import traitlets
+    from IPython.display import display
 except ImportError as error:
     raise InputError(
         "the explorer needs the package anywidget: pip install 'maskfree-nb[notebooks]'"
@@ -138,12 +139,25 @@ class Explorer(anywidget.AnyWidget):
         )
 
     def _repr_mimebundle_(self, **kwargs):
-        """Add a still picture: what GitHub, nbconvert and a notebook without its kernel show."""
+        """Add a still picture: what GitHub and nbconvert show, which have no widgets."""
         data, metadata = super()._repr_mimebundle_(**kwargs)
+        return {**data, "image/png": base64.b64encode(self._still()).decode()}, metadata
+
+    def _ipython_display_(self) -> None:
+        """Show the still picture, then the widget, which hides it; a notebook without its kernel has it back.
+
+        One output with both will not do: JupyterLab shows the widget of a bundle or an error, never the rest.
+        """
+        bundle, _ = self._repr_mimebundle_()
+        picture = {"image/png": bundle.pop("image/png"), "text/plain": bundle["text/plain"]}
+        display(picture, raw=True)
+        display(bundle, raw=True)
+
+    def _still(self) -> bytes:
         buffer = io.BytesIO()
         figure = matches_figure(self.lookup.images(), [self.lookup.view(self.settings, self.y, self.x)])
         figure.savefig(buffer, format="png")
-        return {**data, "image/png": base64.b64encode(buffer.getvalue()).decode()}, metadata
+        return buffer.getvalue()
 
 
 def explore(
