@@ -7,14 +7,14 @@ DEMO = {
     "criterion": {
         "supervision": "boxes",
         "matching": "filled",
-        "box_warmup": 0.25,
+        "box_warmup": 0.2,
         # with 10 queries and the official no-object weight, 0.1, several answer for one object; a larger one
         # dilutes the classes in the mean over queries, so the whole term counts for more
         "no_object_weight": 0.5,
         "class_weight": 5.0,
     },
     "clips": {"num_frames": 3, "frame_range": 4},
-    "steps": 3200,
+    "steps": 3600,
     "batch_size": 8,
     "checkpoint_every": 400,
 }
