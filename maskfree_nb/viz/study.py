@@ -23,8 +23,8 @@ from maskfree_nb.viz.colours import PALETTE
 FIGURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "mean_iou": "mean IoU", "box_fill": "box-fill AP"}
 DRAWN = ("AP", "AP75", "mean_iou")
 ORACLE = "masks"  # the row trained on true masks, which the others are held against
-BLUE, ORANGE, GREY = (tuple(level / 255 for level in PALETTE[n]) for n in (6, 0, 1))
-BAR_COLOURS = {"boxes": BLUE, ORACLE: (0.55, 0.55, 0.55)}
+ORANGE, SKY = (tuple(level / 255 for level in PALETTE[n]) for n in (0, 1))
+BAR_COLOURS = {"boxes": ORANGE, ORACLE: (0.75, 0.75, 0.75)}
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,16 @@ def study_figure(study: Study) -> Figure:
 def _draw_bars(panel: Axes, study: Study, figure: str) -> None:
     for y, row in enumerate(study.rows):
         values, spread = row.values(figure), row.spread(figure)
-        panel.barh(y, row.mean(figure), height=0.62, color=BAR_COLOURS.get(row.name, GREY))
+        panel.barh(y, row.mean(figure), height=0.62, color=BAR_COLOURS.get(row.name, SKY))
         if not math.isnan(spread):
             panel.errorbar(row.mean(figure), y, xerr=spread, color="black", capsize=4, linewidth=1.4)
         panel.plot(values, np.full(len(values), y), "o", color="black", markerfacecolor="white", markersize=4)
-        right = max(values.max(), row.mean(figure) + (0 if math.isnan(spread) else spread))
         panel.annotate(
-            f"{row.mean(figure):.1f}", (right, y), (6, 0), textcoords="offset points", va="center", fontsize=9
+            f"{row.mean(figure):.1f}", (0, y), (5, 0), textcoords="offset points", va="center", fontsize=10
         )
     for row in study.rows:
         if row.name == ORACLE:
             panel.axvline(row.mean(figure), color="0.35", linewidth=1, linestyle="--", zorder=0)
-    panel.margins(x=0.18)
     panel.set_xlim(left=0)
     panel.set_title(f"{FIGURES[figure]}, percent", loc="left", fontsize=10)
     panel.spines[["top", "right"]].set_visible(False)
