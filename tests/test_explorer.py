@@ -135,6 +135,16 @@ def test_the_loss_map_sums_to_the_librarys_loss(frames, masks, version, instance
         assert explorer.answer["pixel_loss"] == pytest.approx(sum(terms), rel=1e-5)
 
 
+def test_the_first_pixel_has_a_match(frames):
+    explorer = explore(frames)
+    matched = explorer.matches().count()[0, 0].nonzero() - torch.tensor([7, 11])
+    distance = torch.tensor([explorer.y - 7.0, explorer.x - 11.0]).norm()
+    assert shown(explorer) and distance == matched.float().norm(dim=1).min()
+    noise = torch.randint(0, 256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    lonely = explore(noise, stride=1)
+    assert (lonely.y, lonely.x) == (16, 16) and not shown(lonely)
+
+
 def test_matches_are_found_once_per_setting(frames, monkeypatch):
     calls = []
     monkeypatch.setattr(
@@ -194,7 +204,7 @@ def test_an_option_out_of_range_leaves_the_widget_as_it_was(frames):
 
 
 def test_a_still_picture_stands_in_for_the_widget(frames, masks):
-    data, _ = explore(frames, **masks)._repr_mimebundle_()
+    data, _ = explore(frames, pixel=(7, 11), **masks)._repr_mimebundle_()
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert "application/vnd.jupyter.widget-view+json" in data
     assert (

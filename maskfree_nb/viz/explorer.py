@@ -186,7 +186,7 @@ def explore(
         boxes: [N, T, 4] xyxy in image pixels, NaN where absent: drawn, and the region of the official loss.
         stride: image pixels per map pixel; matches are found on the map.
         tube: the frame pairs on offer: "cyclic", "sequential" or "dense".
-        pixel: (y, x) on the map that is shown first; None: the middle.
+        pixel: (y, x) on the map that is shown first; None: the one with a match that is nearest the middle.
         version: "paper" or "official", `TKLoss.paper()` or `TKLoss.official()`.
         options: any of `pair`, `radius` (1..7), `k` (1..10), `threshold` (0..1), `patch_size` (1, 3, 5, 7),
             `view` ("matches" or "loss"), `instance`; default: as published.
@@ -207,11 +207,20 @@ def explore(
     if unknown:
         raise InputError(f"explore has no option {', '.join(unknown)}; it has {', '.join(QUESTION)}")
     lookup = Lookup(frames, stride, tube, mask_logits, true_masks, boxes)
-    y, x = (size // 2 for size in lookup.map_hw) if pixel is None else pixel
     if version not in VERSIONS:
         raise InputError(f"version is {version!r}, expected one of {', '.join(VERSIONS)}")
     published = {name: VERSIONS[version]().options[name] for name in PUBLISHED}
+    y, x = _near_middle(lookup, Settings(version=version, **published)) if pixel is None else pixel
     return Explorer(lookup, **{"version": version, "y": y, "x": x, **published, **options})
+
+
+def _near_middle(lookup: Lookup, settings: Settings) -> tuple[int, int]:
+    """Return the matched pixel of the first pair nearest the middle; the middle itself if none is matched."""
+    middle = torch.tensor(lookup.map_hw) // 2
+    matched = lookup.matches(settings).count()[0, 0].nonzero()  # [pixels, 2]
+    if not len(matched):
+        return tuple(middle.tolist())
+    return tuple(matched[(matched - middle).square().sum(1).argmin()].tolist())
 
 
 def _clip(lookup: Lookup) -> dict:
