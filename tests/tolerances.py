@@ -50,4 +50,6 @@ TOL = {
     "stored ratio": dict(rtol=0.0, atol=1e-4),  # stored with four decimals, and a few cells on the threshold
     "pose there and back": dict(rtol=0.0, atol=1e-11),  # float64, some ten operations on numbers up to 100
     "texture": dict(rtol=0.0, atol=2e-3),  # the last row is read 0.001 pixels before its centre
+    # a stored model evaluated again: a mask pixel on the threshold may flip on another processor
+    "AP again": dict(rtol=0.0, atol=0.3),  # percent points
 }
