@@ -3,7 +3,7 @@
     make demo && python benchmarks/ship_model.py runs/demo
 
 Writes maskfree_nb/weights/tiny_boxes.safetensors and, beside it, tiny_boxes.json: the command, the
-configuration, the data set with its hash, the figures on the held-out videos, every twentieth line of the log.
+configuration, the data set with its hash, the figures on held-out videos, every twentieth line of the log.
 """
 
 import json
