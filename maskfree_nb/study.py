@@ -87,7 +87,7 @@ def run_study(
         {"name": row, "label": rows[row].label, "seeds": figures[number :: len(rows)]}
         for number, row in enumerate(rows)
     ]
-    study = {"name": name, "data": asdict(summary), "rows": table}
+    study = {"name": name, "data": asdict(summary), "settings": {**DEMO, **overrides}, "rows": table}
     atomic.write_json(out / "study.json", study, indent=2)
     return study
 

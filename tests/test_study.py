@@ -31,6 +31,7 @@ def test_a_study_trains_every_row_keeps_what_it_has_and_writes_its_table(tmp_pat
     monkeypatch.setitem(study.STUDIES, "main", rows)
     made = study.run_study("main", tmp_path / "s", seeds=[4], data=SMALL, steps=2)
     assert [row["name"] for row in made["rows"]] == ["masks", "boxes"]
+    assert made["settings"] == {**DEMO, "steps": 2}
     table = read_study(tmp_path / "s" / "study.json")
     assert table.row("boxes").seeds[0]["seed"] == 4
     assert table.data["train_videos"] == 2
