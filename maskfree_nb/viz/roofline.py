@@ -169,7 +169,7 @@ def roofline_figure(
     if not measured:
         title = f"{UNMEASURED}: hollow points are where the model puts the roof"
     axes.set_title(title, loc="left", fontsize=10)
-    axes.set(xscale="log", yscale="log", xlim=(0.05, 1000))
+    axes.set(xscale="log", yscale="log", xlim=(0.05, 1000), ylim=(0.05 * bandwidth, 6 * peak))
     axes.set_xlabel("operations a byte", fontsize=9)
     axes.set_ylabel("operations a second", fontsize=9)
     _tidy(axes)
@@ -177,11 +177,17 @@ def roofline_figure(
 
 
 def _label(axes: Axes, passes: Sequence[KernelPass], bandwidth: float, peak: float) -> None:
-    """Name the passes beside their points; those of one intensity share a label."""
-    for intensity in sorted({each.intensity for each in passes}):
+    """Name the passes: on the slope to the right and to the left in turns, under the flat roof above it."""
+    for turn, intensity in enumerate(sorted({each.intensity for each in passes})):
         names = [each.name.replace(", ", " ") for each in passes if each.intensity == intensity]
         place = (intensity, min(bandwidth * intensity, peak))
-        axes.annotate("\n".join(names), place, (9, -4), textcoords="offset points", fontsize=7, va="top")
+        options = dict(textcoords="offset points", fontsize=8)
+        if bandwidth * intensity > peak:
+            axes.annotate(" + ".join(names), place, (2, 6), rotation=25, **options)
+        elif turn % 2:
+            axes.annotate("\n".join(names), place, (-8, 2), ha="right", va="center", **options)
+        else:
+            axes.annotate("\n".join(names), place, (8, 3), ha="left", va="top", **options)
 
 
 def _tidy(axes: Axes) -> None:
