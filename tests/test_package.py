@@ -74,6 +74,15 @@ def test_readme_quotes_the_stored_benchmark():
     assert f"{case['ratio']:.1f} times faster in {memory:.1f} times less memory" in readme
 
 
+def test_readme_quotes_the_stored_model():
+    metrics = json.loads((ROOT / "maskfree_nb/weights/tiny_boxes.json").read_text())["metrics"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    shown = (metrics[name] for name in ("AP", "AP50", "AP75", "mean_IoU"))
+    assert "| boxes alone | " + " | ".join(f"{value:.1f}" for value in shown) + " |" in readme
+    assert f"| its masks replaced by their boxes | {metrics['box_fill_AP']:.1f} |" in readme
+    assert f"took {metrics['seconds'] / 60:.0f} minutes on two CPU cores" in readme
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_and_evaluates_in_an_empty_environment(tmp_path):
     def run(*command: str, cwd: Path = tmp_path) -> str:
