@@ -34,7 +34,8 @@ demo: .venv/.done
 test: export OMP_NUM_THREADS := 1
 test: .venv/.done
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout=900 tests maskfree_nb notebooks
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=300 \
+		tests maskfree_nb notebooks
 
 test-fast: export OMP_NUM_THREADS := 1
 test-fast: .venv/.done
