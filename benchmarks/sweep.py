@@ -4,130 +4,75 @@ The shipped configurations in `kernels/maskfree_kernels` were chosen from such t
 forward and backward apart, each configuration first checked against the first one's results.
 """
 
-import argparse
 import importlib
-import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
-import triton
 from cases import ms_deform_attn as deformable
-from scene import moving_scene
 from torch import Tensor
-
-from maskfree_nb.boxloss import box_masks
-from maskfree_nb.tkloss import rgb_to_lab
-
-LAYERS, FRAMES = 10, 5
-DEVICE = torch.device("cuda")
+from tuning import DEVICE, Configurations, Sweep, choices, drawn_scene, into, main
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="+", choices=SWEEPS)
-    names = parser.parse_args().names
-    for name in names:
-        for title, configure, make in SWEEPS[name]():
-            _sweep(title, configure, make())
+def _apart(
+    title: str, configurations: Configurations, run: Callable[[], Tensor], leaves: list[Tensor]
+) -> Sweep:
+    """Time the forward pass `run` and the gradient to the leaves apart."""
+
+    def backward(output: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(output, leaves, torch.ones_like(output), retain_graph=True)
+
+    def results() -> list[Tensor]:
+        output = run()
+        return [output.detach(), *backward(output)]
+
+    def seconds() -> dict[str, float]:
+        forward, back = _median_seconds(run), _median_seconds(partial(backward, run()))
+        return {"forward": forward, "backward": back, "sum": forward + back}
+
+    return Sweep(title, configurations, results, _check, seconds)
 
 
-def _sweep(
-    title: str, configure: Iterator[tuple[str, Callable]], run: Callable[[], tuple[Tensor, list]]
-) -> None:
-    """Print the configurations of one kernel, the fastest last; leave that one in place."""
-    print(f"\n{title}\n{'':34}{'forward':>12}{'backward':>12}{'sum, us':>12}")
-    first, rows = None, []
-    for label, apply in configure:
-        apply()
-        output, leaves = run()
-        upstream = torch.ones_like(output)
-        results = [output.detach(), *torch.autograd.grad(output, leaves, upstream, retain_graph=True)]
-        first = first or results
-        for a, b in zip(first, results, strict=True):
-            torch.testing.assert_close(a, b, rtol=2e-2, atol=1e-3 * b.abs().max().item())
-        forward = triton.testing.do_bench(run, warmup=10, rep=40, return_mode="median")
-        backward = triton.testing.do_bench(
-            lambda output=output, leaves=leaves, upstream=upstream: torch.autograd.grad(
-                output, leaves, upstream, retain_graph=True
-            ),
-            warmup=10,
-            rep=40,
-            return_mode="median",
-        )
-        rows.append((forward + backward, label, forward, backward, apply))
-    rows.sort(reverse=True, key=lambda row: row[0])
-    for total, label, forward, backward, _ in rows:
-        print(f"{label:34}{1e3 * forward:12.1f}{1e3 * backward:12.1f}{1e3 * total:12.1f}")
-    rows[-1][-1]()
+def _check(first: Tensor, result: Tensor) -> None:
+    torch.testing.assert_close(first, result, rtol=2e-2, atol=1e-3 * result.abs().max().item())
 
 
-def _configurations(configs: dict, key: str, **choices) -> Iterator[tuple[str, Callable]]:
-    """Every combination of the choices, each with the function that puts it in place."""
-    for values in itertools.product(*choices.values()):
-        chosen = dict(zip(choices, values, strict=True))
-        label = ", ".join(f"{name} {value}" for name, value in chosen.items())
-        yield label, lambda chosen=chosen: configs.__setitem__(key, {**configs[key], **chosen})
+def _median_seconds(run: Callable[[], object]) -> float:
+    from triton.testing import do_bench  # here: without a GPU there may be no triton
+
+    return do_bench(run, warmup=10, rep=40, return_mode="median") / 1000
 
 
-def _sweep_ms_deform_attn() -> Iterator[tuple]:
+def _sweep_ms_deform_attn() -> Iterator[Sweep]:
     module = importlib.import_module("maskfree_kernels.ms_deform_attn")
     for dtype in (torch.float32, torch.bfloat16):
+        tensors = deformable.draw(deformable.R50_480P, dtype, DEVICE)
+        leaves = [tensor.requires_grad_() for tensor in tensors[:3]]
+        run = partial(module.ms_deform_attn, leaves[0], deformable.R50_480P, *leaves[1:])
         for key in ("forward", "backward"):
-
-            def make(dtype=dtype):
-                tensors = deformable.draw(deformable.R50_480P, dtype, DEVICE)
-                leaves = [tensor.requires_grad_() for tensor in tensors[:3]]
-                return lambda: (
-                    module.ms_deform_attn(leaves[0], deformable.R50_480P, *leaves[1:]),
-                    leaves,
-                )
-
-            choices = _configurations(module.CONFIGS, key, BLOCK_Q=(8, 16, 32, 64), num_warps=(1, 2, 4, 8))
-            yield f"ms_deform_attn, {dtype} values: {key}", choices, make
+            tried = choices(into(module.CONFIGS, key), BLOCK_Q=(8, 16, 32, 64), num_warps=(1, 2, 4, 8))
+            yield _apart(f"ms_deform_attn, {dtype} values: {key}", tried, run, leaves)
 
 
-def _scene(instances: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits [L, N, T, h, w], Lab [1, T, 3, h, w] and box masks [N, T, h, w] of the R50 setting."""
-    clip, boxes = moving_scene(FRAMES, 384, 640, instances)
-    logits = 3 * torch.randn(LAYERS, instances, FRAMES, 96, 160, device=DEVICE)
-    return logits.requires_grad_(), rgb_to_lab(clip.to(DEVICE))[None], box_masks(boxes.to(DEVICE), (384, 640))
-
-
-def _sweep_pairwise() -> Iterator[tuple]:
+def _sweep_pairwise() -> Iterator[Sweep]:
     module = importlib.import_module("maskfree_kernels.pairwise")
     colour_affinity = importlib.import_module("maskfree_kernels.colour_affinity").colour_affinity
     for instances in (4, 20):
-
-        def make(instances=instances):
-            logits, lab, masks = _scene(instances)
-            affinity = colour_affinity(lab)
-            return lambda: (module.pairwise_loss(logits, affinity, masks), [logits])
-
-        choices = _configurations(
-            module.CONFIGS, "gpu", BLOCK=(128, 256, 512), LAYERS=(1, 2, 5, 10), num_warps=(2, 4, 8)
+        logits, lab, masks = drawn_scene(384, 640, instances)
+        run = partial(module.pairwise_loss, logits, colour_affinity(lab), masks)
+        tried = choices(
+            into(module.CONFIGS, "gpu"), BLOCK=(128, 256, 512), LAYERS=(1, 2, 5, 10), num_warps=(2, 4, 8)
         )
-        yield f"pairwise, N = {instances}", choices, make
+        yield _apart(f"pairwise, N = {instances}", tried, run, [logits])
 
 
-def _sweep_projection() -> Iterator[tuple]:
+def _sweep_projection() -> Iterator[Sweep]:
     module = importlib.import_module("maskfree_kernels.projection")
     for instances in (4, 20):
-
-        def make(instances=instances):
-            logits, _, masks = _scene(instances)
-            return lambda: (module.projection_loss(logits, masks), [logits])
-
-        def configurations():
-            for strip, warps in itertools.product((1024, 2048, 4096, 8192), (4, 8, 16)):
-
-                def apply(strip=strip, warps=warps):
-                    module.STRIP, module.NUM_WARPS = strip, warps
-
-                yield f"STRIP {strip}, num_warps {warps}", apply
-
-        yield f"projection, N = {instances}", configurations(), make
+        logits, _, masks = drawn_scene(384, 640, instances)
+        run = partial(module.projection_loss, logits, masks)
+        tried = choices(vars(module).update, STRIP=(1024, 2048, 4096, 8192), NUM_WARPS=(4, 8, 16))
+        yield _apart(f"projection, N = {instances}", tried, run, [logits])
 
 
 SWEEPS = {
@@ -137,4 +82,4 @@ SWEEPS = {
 }
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, SWEEPS)

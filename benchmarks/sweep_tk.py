@@ -4,111 +4,77 @@ The shipped configurations were chosen from such tables: microseconds in a CUDA 
 configuration is first checked against the first one's results; one that does not compile is left out.
 """
 
-import argparse
 import importlib
 import itertools
 import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from cases import matching_kernels, tube_kernels
 from gpu import graph_seconds
-from scene import moving_scene
+from torch import Tensor
+from tuning import DEVICE, Configurations, Sweep, choices, drawn_scene, into, main
 
-from maskfree_nb import tkloss
-from maskfree_nb.boxloss import box_masks, union_region
+from maskfree_nb.boxloss import union_region
 from maskfree_nb.tkloss import frame_pairs
 
-DEVICE, SHOWN = torch.device("cuda"), 12
-SETTINGS = {"R50, N=4": (384, 640, 4), "R50, N=20": (384, 640, 20), "Swin-L, N=40": (480, 864, 40)}
+PAIRS = frame_pairs(tube_kernels.FRAMES)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _in_a_graph(title: str, configurations: Configurations, run: Callable[[], Tensor]) -> Sweep:
+    """Time `run` in a CUDA graph."""
+    return Sweep(
+        title,
+        configurations,
+        results=lambda: [run()],
+        check=_check,
+        seconds=lambda: {"us": statistics.median(graph_seconds(run))},
     )
-    parser.add_argument("names", nargs="*", default=SWEEPS, choices=SWEEPS)
-    for name in parser.parse_args().names:
-        for title, configure, run in SWEEPS[name]():
-            _sweep(title, configure, run)
 
 
-def _sweep(title: str, configure: Iterator[tuple[str, Callable]], run: Callable[[], list]) -> None:
-    print(f"\n{title}")
-    first, rows = None, []
-    for label, apply in configure:
-        apply()
-        try:
-            results = run()
-        except Exception as error:  # this sweep goes on to the next configuration
-            print(f"{label:60}  {type(error).__name__}: {str(error).splitlines()[0][:80]}")
-            continue
-        first = first or results
-        for a, b in zip(first, results, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-5 if a.is_floating_point() else 0, atol=0)
-        rows.append((statistics.median(graph_seconds(run)), label))
-    for seconds, label in sorted(rows, reverse=True)[-SHOWN:]:
-        print(f"{label:60}{1e6 * seconds:10.2f}", flush=True)
+def _check(first: Tensor, result: Tensor) -> None:
+    torch.testing.assert_close(first, result, rtol=1e-5 if first.is_floating_point() else 0, atol=0)
 
 
-def _choices(configs: dict, keys: list, **choices) -> Iterator[tuple[str, Callable]]:
-    """Every combination of the choices, each with the function that puts it in place under all keys."""
-    for values in itertools.product(*choices.values()):
-        chosen = {name: value for name, value in zip(choices, values, strict=True) if value is not None}
-
-        def apply(chosen=chosen):
-            configs.update({key: {**configs[key], **chosen} for key in keys})
-
-        yield ", ".join(f"{name} {value}" for name, value in chosen.items()), apply
+def _first_output(kernel: Callable[..., tuple], *arguments, **options) -> Tensor:
+    return kernel(*arguments, **options)[0].detach()
 
 
-def _sweep_rgb_to_lab() -> Iterator[tuple]:
+def _sweep_rgb_to_lab() -> Iterator[Sweep]:
     module = importlib.import_module("maskfree_kernels.rgb_to_lab")
     for clips in (1, 32):
         frames = torch.randint(0, 256, (clips, 5, 3, 384, 640), dtype=torch.uint8, device=DEVICE)
-        choices = _choices(module.CONFIGS, [4], ROWS=(1, 2, 4, 8), COLUMNS=(32, 64), num_warps=(1, 2, 4))
-        yield f"rgb_to_lab, {clips} clips", choices, lambda frames=frames: [module.rgb_to_lab(frames)]
+        tried = choices(into(module.CONFIGS, 4), ROWS=(1, 2, 4, 8), COLUMNS=(32, 64), num_warps=(1, 2, 4))
+        yield _in_a_graph(f"rgb_to_lab, {clips} clips", tried, partial(module.rgb_to_lab, frames))
 
 
-def _sweep_knn_match() -> Iterator[tuple]:
+def _sweep_knn_match() -> Iterator[Sweep]:
     module = importlib.import_module("maskfree_kernels.knn_match")
-    lab = tkloss.rgb_to_lab(moving_scene(5, 384, 640, instances=4)[0].to(DEVICE))[None]
+    _, lab, _ = drawn_scene(384, 640, instances=4)
     for clips, window in ((1, "official"), (1, "R=5"), (32, "official")):
         offsets, border = matching_kernels.WINDOWS[window]
         maps = lab.expand(clips, -1, -1, -1, -1).contiguous()
         options = {"k": 5, "max_distance": matching_kernels.MAX_DISTANCE, "border": border}
-
-        def run(maps=maps, offsets=offsets, options=options):
-            return [module.knn_match(maps, frame_pairs(5), offsets, **options)[0]]
-
-        keys = ["few pixels", "many pixels"]
-        yield (
-            f"knn_match, {window}, {clips} clips",
-            _choices(module.CONFIGS, keys, ROWS=(1, 2, 3, 4), CHUNK=(1, 3)),
-            run,
-        )
+        run = partial(_first_output, module.knn_match, maps, PAIRS, offsets, **options)
+        tried = choices(into(module.CONFIGS, "few pixels", "many pixels"), ROWS=(1, 2, 3, 4), CHUNK=(1, 3))
+        yield _in_a_graph(f"knn_match, {window}, {clips} clips", tried, run)
 
 
-def _sweep_tube_consistency() -> Iterator[tuple]:
+def _sweep_tube_consistency() -> Iterator[Sweep]:
     module = importlib.import_module("maskfree_kernels.tube_consistency")
     knn_match = importlib.import_module("maskfree_kernels.knn_match").knn_match
-    for setting, (height, width, instances) in SETTINGS.items():
-        clip, boxes = moving_scene(5, height, width, instances)
-        region = union_region(box_masks(boxes, (height, width))).to(DEVICE)
-        lab = tkloss.rgb_to_lab(clip.to(DEVICE))[None]
-        offsets, border = tube_kernels.WINDOWS["official"]
+    offsets, border = tube_kernels.WINDOWS["official"]
+    for setting, sizes in tube_kernels.SETTINGS.items():
+        logits, lab, masks = drawn_scene(*sizes)
         options = {"k": 5, "max_distance": tube_kernels.MAX_DISTANCE, "border": border}
-        bits = knn_match(lab, frame_pairs(5), offsets, **options)[0]
-        logits = 3 * torch.randn(10, instances, 5, *lab.shape[-2:], device=DEVICE)
-        logits.requires_grad_()
-
-        def run(logits=logits, bits=bits, offsets=offsets, region=region):
-            return [module.tube_consistency(logits, bits, offsets, frame_pairs(5), region)[0].detach()]
-
-        yield f"tube_consistency, {setting}", _tube_choices(module), run
+        bits = knn_match(lab, PAIRS, offsets, **options)[0]
+        arguments = (logits, bits, offsets, PAIRS, union_region(masks))
+        run = partial(_first_output, module.tube_consistency, *arguments)
+        yield _in_a_graph(f"tube_consistency, {setting}", _tube_choices(module), run)
 
 
-def _tube_choices(module) -> Iterator[tuple[str, Callable]]:
+def _tube_choices(module) -> Configurations:
     for layers, (block, warps), registers in itertools.product(
         (2, 5, 10), ((32, 1), (64, 1), (64, 2), (128, 4)), (None, 64, 96)
     ):
@@ -133,4 +99,4 @@ SWEEPS = {
 }
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, SWEEPS)
