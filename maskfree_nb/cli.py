@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     study.add_argument("name", help="main: true masks, boxes, and the parts of the losses from boxes")
     study.add_argument("--out", type=Path, help="default: runs/study_NAME")
+    study.add_argument("--rows", nargs="+", help="only these rows of the table")
     study.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     study.add_argument("--jobs", type=int, default=2, help="runs side by side, of one thread each")
     study.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as in maskfree train")
@@ -239,7 +240,7 @@ def _study(options: argparse.Namespace) -> None:
     overrides: dict = {}
     for setting in options.set:
         _assign(overrides, setting)
-    run_study(options.name, out, seeds=options.seeds, jobs=options.jobs, **overrides)
+    run_study(options.name, out, rows=options.rows, seeds=options.seeds, jobs=options.jobs, **overrides)
     print(read_study(out / "study.json").table())
     print(f"written: {out / 'study.json'}")
 

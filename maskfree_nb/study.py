@@ -48,6 +48,7 @@ def run_study(
     name: str,
     out: str | Path,
     *,
+    rows: Sequence[str] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     jobs: int = 2,
     data: dict | None = None,
@@ -61,6 +62,7 @@ def run_study(
     Args:
         name: of `STUDIES`.
         out: the folder.
+        rows: which of its rows; None: all.
         seeds: of weights and clips; the data set is always the same.
         jobs: runs side by side, each a process of one thread.
         data: sizes of the data set (`make_embedded`); None: the recipe's.
@@ -70,22 +72,26 @@ def run_study(
         The content of `study.json`.
 
     Raises:
-        InputError: no such study, or a run that failed; the others are kept.
+        InputError: no such study or row, or a run that failed; the others are kept.
     """
     if name not in STUDIES:
         raise InputError(f"study is {name!r}, expected one of {', '.join(STUDIES)}")
-    out, rows = Path(out), STUDIES[name]
+    for row in rows or ():
+        if row not in STUDIES[name]:
+            raise InputError(f"row of the study is {row!r}, expected one of {', '.join(STUDIES[name])}")
+    out = Path(out)
+    chosen = {row: STUDIES[name][row] for row in rows or STUDIES[name]}
     summary = make_embedded(out / "data", **(DEMO_DATA if data is None else data))
     print(summary)
     with ThreadPoolExecutor(jobs) as pool:  # row by row within a seed, so that the first table comes early
         runs = [
-            pool.submit(_run, rows[row], out / row / f"seed_{seed}", out / "data", seed, overrides)
-            for seed, row in product(seeds, rows)
+            pool.submit(_run, chosen[row], out / row / f"seed_{seed}", out / "data", seed, overrides)
+            for seed, row in product(seeds, chosen)
         ]
         figures = [run.result() for run in runs]
     table = [
-        {"name": row, "label": rows[row].label, "seeds": figures[number :: len(rows)]}
-        for number, row in enumerate(rows)
+        {"name": row, "label": chosen[row].label, "seeds": figures[number :: len(chosen)]}
+        for number, row in enumerate(chosen)
     ]
     study = {"name": name, "data": asdict(summary), "settings": {**DEMO, **overrides}, "rows": table}
     atomic.write_json(out / "study.json", study, indent=2)

@@ -83,6 +83,17 @@ def test_readme_quotes_the_stored_model():
     assert f"took {metrics['seconds'] / 60:.0f} minutes on two CPU cores" in readme
 
 
+def test_readme_quotes_the_stored_study():
+    rows = json.loads((ROOT / "benchmarks/results/study.json").read_text())["rows"]
+    readme = (ROOT / "README.md").read_text()
+    for row in rows:
+        (run,) = row["seeds"]
+        shown = " | ".join(f"{run[name]:.1f}" for name in ("AP", "AP50", "AP75", "mean_iou"))
+        assert f"| {row['label']} | {shown} |" in readme
+    ap = {row["name"]: row["seeds"][0]["AP"] for row in rows}
+    assert f"boxes keep {ap['boxes'] / ap['masks']:.0%} of the oracle's AP" in " ".join(readme.split())
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_and_evaluates_in_an_empty_environment(tmp_path):
     def run(*command: str, cwd: Path = tmp_path) -> str:

@@ -25,11 +25,16 @@ def test_an_unknown_study_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_an_unknown_row_is_refused(tmp_path):
+    with pytest.raises(InputError, match="row of the study is 'flow', expected one of masks, boxes"):
+        study.run_study("main", tmp_path, rows=["boxes", "flow"])
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.slow
-def test_a_study_trains_every_row_keeps_what_it_has_and_writes_its_table(tmp_path, monkeypatch):
-    rows = {name: study.STUDIES["main"][name] for name in ("masks", "boxes")}
-    monkeypatch.setitem(study.STUDIES, "main", rows)
-    made = study.run_study("main", tmp_path / "s", seeds=[4], data=SMALL, steps=2)
+def test_a_study_trains_every_row_keeps_what_it_has_and_writes_its_table(tmp_path):
+    rows = ["masks", "boxes"]
+    made = study.run_study("main", tmp_path / "s", rows=rows, seeds=[4], data=SMALL, steps=2)
     assert [row["name"] for row in made["rows"]] == ["masks", "boxes"]
     assert made["settings"] == {**DEMO, "steps": 2}
     table = read_study(tmp_path / "s" / "study.json")
@@ -48,13 +53,11 @@ def test_a_study_trains_every_row_keeps_what_it_has_and_writes_its_table(tmp_pat
     logs = {name: (tmp_path / "s" / name / "seed_4" / "log.jsonl") for name in rows}
     before = {name: log.stat().st_mtime_ns for name, log in logs.items()}
     (tmp_path / "s" / "boxes" / "seed_4" / "metrics.json").unlink()  # as if stopped before its evaluation
-    assert study.run_study("main", tmp_path / "s", seeds=[4], data=SMALL, steps=2) == made
+    assert study.run_study("main", tmp_path / "s", rows=rows, seeds=[4], data=SMALL, steps=2) == made
     assert before["masks"] == logs["masks"].stat().st_mtime_ns
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_says_why(tmp_path, monkeypatch):
-    rows = {"boxes": study.STUDIES["main"]["boxes"]}
-    monkeypatch.setitem(study.STUDIES, "main", rows)
+def test_a_run_that_fails_says_why(tmp_path):
     with pytest.raises(InputError, match="preset is 'giant'"):
-        study.run_study("main", tmp_path / "s", seeds=[0], data=SMALL, preset="giant")
+        study.run_study("main", tmp_path / "s", rows=["boxes"], seeds=[0], data=SMALL, preset="giant")
