@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import oracle_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_checks import golden_clips
 from kernel_device import DEVICE, KERNELS, no_launch, poison
 from tolerances import TOL
 from torch.testing import assert_close
@@ -17,7 +17,7 @@ from maskfree_nb import tkloss
 from maskfree_nb.tkloss import disk_offsets, frame_pairs, grid_offsets
 
 MODULE = importlib.import_module("maskfree_kernels.knn_match")
-CLIPS = [p for p in sorted((oracle_folder() / "tk_loss").glob("*.npz")) if "keep_stable" in np.load(p).files]
+CLIPS = golden_clips("keep_stable")
 SMALLEST = min(CLIPS, key=lambda path: np.load(path)["keep"][0, 0].size)
 PAIRS = 1 if DEVICE == "cpu" else None  # of a golden clip: the interpreter is slow
 MAX_DISTANCE = -2 * math.log(0.05)

@@ -1,22 +1,31 @@
 """Kernels of colour affinity and the pairwise loss, against the torch reference and the golden numbers."""
 
 import importlib
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from conftest import oracle_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_device import DEVICE, KERNELS, kernel_tolerance, no_launch, poison
+from kernel_checks import (
+    check_bitwise_the_same_every_time,
+    check_not_contiguous_and_used_twice,
+    check_under_compile_and_autocast,
+    compare_loss,
+    golden_clips,
+)
+from kernel_device import DEVICE, KERNELS, no_launch, poison
 from tolerances import TOL
 from torch.testing import assert_close
 
 from maskfree_nb import boxloss
 
-CLIPS = [p for p in sorted((oracle_folder() / "tk_loss").glob("*.npz")) if "keep_sp" in np.load(p).files]
+CLIPS = golden_clips("keep_sp")
 MODULE = importlib.import_module("maskfree_kernels.pairwise")
 AFFINITY_MODULE = importlib.import_module("maskfree_kernels.colour_affinity")
+reference = partial(boxloss.pairwise_loss, backend="torch")
+compare = partial(compare_loss, KERNELS.pairwise_loss, reference)
 
 
 @pytest.fixture(autouse=True)
@@ -33,24 +42,6 @@ def draw(L, shape, clips, seed, dtype=torch.float32):
     masks = torch.randint(0, 5, shape, generator=generator) / 4
     clip_index = torch.randint(0, clips, shape[:1], generator=generator)
     return logits, affinity, masks, clip_index
-
-
-def compare(logits, affinity, masks, **options):
-    """Values and gradients of the kernel against the reference in float64, with one weight a layer."""
-    layer_weights = torch.linspace(-1, 2, len(logits), dtype=torch.float64)
-    exact = logits.double().requires_grad_()
-    expected = boxloss.pairwise_loss(exact, affinity, masks.double(), backend="torch", **options)
-    (expected * layer_weights).sum().backward()
-
-    given = logits.to(DEVICE).requires_grad_()
-    if "clip_index" in options:
-        options["clip_index"] = options["clip_index"].to(DEVICE)
-    loss = KERNELS.pairwise_loss(given, affinity.to(DEVICE), masks.to(DEVICE), **options)
-    (loss * layer_weights.to(DEVICE)).sum().backward()
-    assert loss.dtype == (torch.float64 if logits.dtype == torch.float64 else torch.float32)
-    assert given.grad.dtype == logits.dtype
-    assert_close(loss.double().cpu(), expected.detach(), **TOL[kernel_tolerance(loss.dtype)])
-    assert_close(given.grad.double().cpu(), exact.grad, **TOL[kernel_tolerance(logits.dtype)])
 
 
 @pytest.mark.oracle
@@ -98,27 +89,12 @@ def test_extreme_logits_stay_finite():
 
 def test_not_contiguous_and_used_twice():
     logits, affinity, masks, _ = draw(2, (2, 2, 6, 9), 1, seed=3)
-    given = logits.mT.contiguous().to(DEVICE).requires_grad_()
-    options = (affinity.mT.contiguous().mT.to(DEVICE), masks.mT.contiguous().mT.to(DEVICE))
-    loss = (
-        KERNELS.pairwise_loss(given.mT, *options).sum() + KERNELS.pairwise_loss(2 * given.mT, *options).sum()
-    )
-    loss.backward()
-    exact = logits.double().requires_grad_()
-    for factor in (1, 2):
-        boxloss.pairwise_loss(factor * exact, affinity, masks, backend="torch").sum().backward()
-    assert_close(given.grad.mT.double().cpu(), exact.grad, **TOL["kernel float32"])
+    check_not_contiguous_and_used_twice(KERNELS.pairwise_loss, reference, logits, affinity, masks)
 
 
 def test_bitwise_the_same_every_time():
-    logits, affinity, masks, _ = (tensor.to(DEVICE) for tensor in draw(2, (2, 2, 11, 40), 1, seed=4))
-    runs = []
-    for _ in range(3):
-        given = logits.clone().requires_grad_()
-        loss = KERNELS.pairwise_loss(given, affinity, masks)
-        loss.sum().backward()
-        runs.append((loss.detach(), given.grad))
-    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
+    logits, affinity, masks, _ = draw(2, (2, 2, 11, 40), 1, seed=4)
+    check_bitwise_the_same_every_time(KERNELS.pairwise_loss, logits, affinity, masks)
 
 
 def test_no_instances_launch_nothing(monkeypatch):
@@ -133,20 +109,8 @@ def test_no_instances_launch_nothing(monkeypatch):
 
 def test_under_compile_and_autocast(monkeypatch):
     monkeypatch.undo()  # the compiler cannot trace poisoned tensors
-    logits, affinity, masks, _ = (tensor.to(DEVICE) for tensor in draw(2, (1, 2, 5, 8), 1, seed=5))
-
-    def step(logits):
-        with torch.autocast(DEVICE, torch.bfloat16):
-            return KERNELS.pairwise_loss(logits * 0.5, affinity, masks).sum() * 2
-
-    results = []
-    for function in (step, torch.compile(step, backend="aot_eager", fullgraph=True)):
-        given = logits.clone().requires_grad_()
-        loss = function(given)
-        loss.backward()
-        results.append((loss.detach(), given.grad))
-    for eager, compiled in zip(*results, strict=True):
-        assert_close(eager, compiled)
+    logits, affinity, masks, _ = draw(2, (1, 2, 5, 8), 1, seed=5)
+    check_under_compile_and_autocast(KERNELS.pairwise_loss, logits, affinity, masks)
 
 
 @settings(max_examples=10, deadline=None)

@@ -1,22 +1,30 @@
 """The kernel of the projection loss, against the torch reference and the golden numbers."""
 
 import importlib
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from conftest import oracle_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_device import DEVICE, KERNELS, kernel_tolerance, no_launch, poison
+from kernel_checks import (
+    check_bitwise_the_same_every_time,
+    check_not_contiguous_and_used_twice,
+    check_under_compile_and_autocast,
+    compare_loss,
+    golden_clips,
+)
+from kernel_device import DEVICE, KERNELS, no_launch, poison
 from tolerances import TOL
 from torch.testing import assert_close
 
 from maskfree_nb import boxloss
 
-CLIPS = [p for p in sorted((oracle_folder() / "tk_loss").glob("*.npz")) if "grad_mask" in np.load(p).files]
-CLIPS = [p for p in CLIPS if "logits" in np.load(p).files]
+CLIPS = golden_clips("grad_mask", "logits")
 MODULE = importlib.import_module("maskfree_kernels.projection")
+reference = partial(boxloss.projection_loss, backend="torch")
+compare = partial(compare_loss, KERNELS.projection_loss, reference)
 
 
 @pytest.fixture(autouse=True)
@@ -32,22 +40,6 @@ def draw(shape, seed, dtype=torch.float32):
     logits = (8 * (ranks + 1) / (h * w) - 6).view(shape).to(dtype)
     masks = torch.randint(0, 5, shape[1:], generator=generator) / 4
     return logits, masks * torch.randint(0, 2, (*shape[1:3], 1, 1), generator=generator)
-
-
-def compare(logits, masks):
-    """Values and gradients of the kernel against the reference in float64, with one weight a layer."""
-    layer_weights = torch.linspace(-1, 2, len(logits), dtype=torch.float64)
-    exact = logits.double().requires_grad_()
-    expected = boxloss.projection_loss(exact, masks.double(), backend="torch")
-    (expected * layer_weights).sum().backward()
-
-    given = logits.to(DEVICE).requires_grad_()
-    loss = KERNELS.projection_loss(given, masks.to(DEVICE))
-    (loss * layer_weights.to(DEVICE)).sum().backward()
-    assert loss.dtype == (torch.float64 if logits.dtype == torch.float64 else torch.float32)
-    assert given.grad.dtype == logits.dtype
-    assert_close(loss.double().cpu(), expected.detach(), **TOL[kernel_tolerance(loss.dtype)])
-    assert_close(given.grad.double().cpu(), exact.grad, **TOL[kernel_tolerance(logits.dtype)])
 
 
 @pytest.mark.oracle
@@ -104,26 +96,12 @@ def test_extreme_logits_stay_finite_and_nan_stays_nan():
 
 
 def test_not_contiguous_and_used_twice():
-    logits, masks = draw((2, 2, 1, 9, 21), seed=4)
-    given = logits.mT.contiguous().to(DEVICE).requires_grad_()
-    where = masks.mT.contiguous().mT.to(DEVICE)
-    loss = KERNELS.projection_loss(given.mT, where).sum() + KERNELS.projection_loss(2 * given.mT, where).sum()
-    loss.backward()
-    exact = logits.double().requires_grad_()
-    for factor in (1, 2):
-        boxloss.projection_loss(factor * exact, masks, backend="torch").sum().backward()
-    assert_close(given.grad.mT.double().cpu(), exact.grad, **TOL["kernel float32"])
+    drawn = draw((2, 2, 1, 9, 21), seed=4)
+    check_not_contiguous_and_used_twice(KERNELS.projection_loss, reference, *drawn)
 
 
 def test_bitwise_the_same_every_time():
-    logits, masks = (tensor.to(DEVICE) for tensor in draw((2, 2, 2, 33, 136), seed=5))
-    runs = []
-    for _ in range(3):
-        given = logits.clone().requires_grad_()
-        loss = KERNELS.projection_loss(given, masks)
-        loss.sum().backward()
-        runs.append((loss.detach(), given.grad))
-    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
+    check_bitwise_the_same_every_time(KERNELS.projection_loss, *draw((2, 2, 2, 33, 136), seed=5))
 
 
 def test_no_instances_launch_nothing(monkeypatch):
@@ -137,20 +115,7 @@ def test_no_instances_launch_nothing(monkeypatch):
 
 def test_under_compile_and_autocast(monkeypatch):
     monkeypatch.undo()  # the compiler cannot trace poisoned tensors
-    logits, masks = (tensor.to(DEVICE) for tensor in draw((2, 1, 2, 5, 8), seed=6))
-
-    def step(logits):
-        with torch.autocast(DEVICE, torch.bfloat16):
-            return KERNELS.projection_loss(logits * 0.5, masks).sum() * 2
-
-    results = []
-    for function in (step, torch.compile(step, backend="aot_eager", fullgraph=True)):
-        given = logits.clone().requires_grad_()
-        loss = function(given)
-        loss.backward()
-        results.append((loss.detach(), given.grad))
-    for eager, compiled in zip(*results, strict=True):
-        assert_close(eager, compiled)
+    check_under_compile_and_autocast(KERNELS.projection_loss, *draw((2, 1, 2, 5, 8), seed=6))
 
 
 def test_errors_name_what_does_not_fit():

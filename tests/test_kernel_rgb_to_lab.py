@@ -5,9 +5,9 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from conftest import oracle_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_checks import golden_clips
 from kernel_device import DEVICE, KERNELS, no_launch, poison
 from tolerances import TOL
 from torch.testing import assert_close
@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from maskfree_nb import tkloss
 
 MODULE = importlib.import_module("maskfree_kernels.rgb_to_lab")
-CLIPS = [p for p in sorted((oracle_folder() / "tk_loss").glob("*.npz")) if "lab_rgb" in np.load(p).files]
+CLIPS = golden_clips("lab_rgb")
 FRAMES = 1 if DEVICE == "cpu" else None  # of a golden clip: the interpreter is slow
 
 

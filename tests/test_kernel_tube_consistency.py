@@ -5,9 +5,9 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from conftest import oracle_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_checks import check_not_contiguous_and_used_twice, check_under_compile_and_autocast, golden_clips
 from kernel_device import DEVICE, KERNELS, kernel_tolerance, no_launch, poison
 from tolerances import TOL
 from torch.testing import assert_close
@@ -15,11 +15,10 @@ from torch.testing import assert_close
 from maskfree_nb import tkloss
 from maskfree_nb.tkloss import disk_offsets, frame_pairs, grid_offsets
 
-FILES = sorted((oracle_folder() / "tk_loss").glob("*.npz"))
-CLIPS = [p for p in FILES if "keep_stable" in np.load(p).files]
+CLIPS = golden_clips("keep_stable")
 SMALLEST = min(CLIPS, key=lambda path: np.load(path)["logits"].size)
-DENSE_TUBES = [p for p in CLIPS if "main_keep" in np.load(p).files]
-BATCHES = [p for p in FILES if "src_0" in np.load(p).files]
+DENSE_TUBES = golden_clips("keep_stable", "main_keep")
+BATCHES = golden_clips("src_0")
 VARIANTS = [(path, "") for path in CLIPS] + [(path, "main_") for path in DENSE_TUBES]
 VARIANTS += [
     (path, prefix)
@@ -201,14 +200,11 @@ def test_frame_of_no_pair_has_no_gradient():
 def test_not_contiguous_and_used_twice():
     pairs, offsets = [(0, 1), (1, 0)], disk_offsets(1)
     logits, bits, region, _ = draw(2, (2, 2, 6, 9), 1, pairs, offsets, density=0.3, seed=4)
-    given = logits.mT.contiguous().to(DEVICE).requires_grad_()
-    options = (bits.mT.contiguous().mT.to(DEVICE), offsets, pairs, region.mT.contiguous().mT.to(DEVICE))
-    once, twice = (KERNELS.tube_consistency(factor * given.mT, *options)[0].sum() for factor in (1, 2))
-    (once + twice).backward()
-    exact = logits.double().requires_grad_()
-    for factor in (1, 2):
-        tkloss.tube_consistency(factor * exact, bits, offsets, pairs, region).loss.sum().backward()
-    assert_close(given.grad.mT.double().cpu(), exact.grad, **TOL["kernel float32"])
+    kernel, reference = (
+        lambda logits, bits, region, op=op: op(logits, bits, offsets, pairs, region)[0]
+        for op in (KERNELS.tube_consistency, tkloss.tube_consistency)
+    )
+    check_not_contiguous_and_used_twice(kernel, reference, logits, bits, region)
 
 
 def test_bitwise_the_same_every_time():
@@ -243,20 +239,11 @@ def test_no_instances_launch_nothing(monkeypatch):
 def test_under_compile_and_autocast():
     pairs, offsets = [(0, 1), (1, 0)], disk_offsets(1)
     logits, bits, region, _ = draw(2, (1, 2, 5, 8), 1, pairs, offsets, density=0.3, seed=7)
-    logits, bits, region = (tensor.to(DEVICE) for tensor in (logits, bits, region))
 
-    def step(logits):
-        with torch.autocast(DEVICE, torch.bfloat16):
-            return KERNELS.tube_consistency(logits * 0.5, bits, offsets, pairs, region)[0].sum() * 2
+    def kernel(logits, bits, region):
+        return KERNELS.tube_consistency(logits, bits, offsets, pairs, region)[0]
 
-    results = []
-    for function in (step, torch.compile(step, backend="aot_eager", fullgraph=True)):
-        given = logits.clone().requires_grad_()
-        loss = function(given)
-        loss.backward()
-        results.append((loss.detach(), given.grad))
-    for eager, compiled in zip(*results, strict=True):
-        assert_close(eager, compiled)
+    check_under_compile_and_autocast(kernel, logits, bits, region)
 
 
 @pytest.mark.parametrize(
