@@ -80,6 +80,7 @@ def test_rows_of_the_benchmark_name_passes_of_the_model():
 
 def test_stored_results_are_read(tmp_path):
     (tmp_path / "cpu.json").write_text(json.dumps({"benchmark": "tkloss", "cases": []}))
+    (tmp_path / "study.json").write_text(json.dumps({"name": "main", "rows": []}))  # not a benchmark at all
     assert read_measured(tmp_path) == []
     rows = [("pairwise", 2e-6), ("pairwise", 9e-6), ("projection", 4e-6), ("something new", 1e-6)]
     (tmp_path / "kernels.json").write_text(report(rows))

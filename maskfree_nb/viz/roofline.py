@@ -102,7 +102,7 @@ def read_measured(folder: str | Path) -> list[Measured]:
     found = {}
     for file in sorted(Path(folder).glob("*.json")):
         report = json.loads(file.read_text())
-        for row in report["rows"] if report["benchmark"] == "kernels" else ():
+        for row in report["rows"] if report.get("benchmark") == "kernels" else ():
             passes = [model[name] for name in ROWS.get(row["name"], ())]
             if passes and row["name"] not in found:
                 operations = sum(each.bytes * each.intensity for each in passes)
