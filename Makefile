@@ -46,8 +46,8 @@ notebooks: .venv/.done
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 bench: .venv/.done
-	$(BIN)/python benchmarks/run.py tkloss --json runs/bench/tkloss.json
 	$(BIN)/python benchmarks/run_kernels.py --json runs/bench/kernels.json
+	$(BIN)/python benchmarks/run.py tkloss --json runs/bench/tkloss.json
 
 lint: .venv/.done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
