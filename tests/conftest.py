@@ -18,6 +18,11 @@ hypothesis.settings.load_profile("maskfree")
 DATA = Path(__file__).parent / "data"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep coverage out of the notebooks' kernels: nbval cannot start it there for a bare `--cov`."""
+    config.option.cov_source = None  # pytest-cov has its own copy
+
+
 def oracle_folder() -> Path:
     """The folder of golden numbers: MASKFREE_ORACLE, or the subset kept in the repository."""
     return Path(os.environ.get("MASKFREE_ORACLE", DATA / "oracle"))

@@ -17,7 +17,7 @@ class SideBySide:
 
     def _repr_html_(self) -> str:
         cell = 'style="text-align:left; vertical-align:top; padding-right:1em"'
-        code = 'style="font-size:11px; line-height:1.35; white-space:pre-wrap"'
+        code = 'style="font-size:11px; line-height:1.35; font-family:monospace; white-space:pre-wrap"'
         heads = "".join(f"<th {cell}>{html.escape(title)}</th>" for title in self.titles)
         texts = (html.escape(listing) for listing in self.listings)
         cells = "".join(f"<td {cell}><pre {code}>{text}</pre></td>" for text in texts)
