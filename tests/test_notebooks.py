@@ -80,6 +80,11 @@ def public_names() -> set[str]:
     return {name for name in names if not name.startswith("_")}
 
 
+def test_the_course_is_complete():
+    assert [path.stem for path in LESSONS] == list(COURSE)
+    assert [path.stem for path in SOLUTIONS] == list(COURSE)
+
+
 def test_the_names_of_the_library_are_found():
     assert {
         "TKLoss",
