@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from maskfree_nb import atomic
+from maskfree_nb.alarms import Alarms
 from maskfree_nb.criterion import Criterion, CriterionConfig
 from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_clips
 from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
@@ -35,8 +36,9 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     """Train a model from `config` into the folder `out`.
 
     Leaves `config.json`, `log.jsonl` (one object a step), `checkpoints/step_*/` and, at the end,
-    `model.safetensors`. The clips of a step depend on the seed and the step alone, so a resumed run sees what
-    the uninterrupted one would have seen; on a CPU it ends with the same weights.
+    `model.safetensors`. What goes wrong without the loss saying so is printed, and logged: see `Alarms`. The
+    clips of a step depend on the seed and the step alone, so a resumed run sees what the uninterrupted one
+    would have seen; on a CPU it ends with the same weights.
 
     Args:
         config: the run.
@@ -88,6 +90,10 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
 
     model.train()
     batches = _batches(accelerator, dataset, config, start)
+    alarms = Alarms(criterion.tk_loss.options["k"])
+    if start and accelerator.is_main_process:
+        for line in (out / "log.jsonl").read_text().splitlines():
+            alarms.update(json.loads(line))
     bar = tqdm(
         range(start, config.steps),
         initial=start,
@@ -103,8 +109,11 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
             if average is not None:
                 average.update_parameters(accelerator.unwrap_model(model))
             figures["seconds"] = round(time.perf_counter() - began, 4)
-            log.write(_log_line(step, figures))
+            heard = alarms.update(figures)
+            log.write(_log_line(step, figures, heard))
             log.flush()
+            for message in heard if accelerator.is_main_process else ():
+                tqdm.write(f"alarm at step {step}: {message}")
             bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
             if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
                 save_checkpoint(accelerator, checkpoints, step + 1, config.keep_checkpoints)
@@ -216,10 +225,10 @@ def _average_over_processes(accelerator: Accelerator, values: dict[str, Tensor])
     return {name: float(f"{value:.6g}") for name, value in zip(values, stacked.tolist(), strict=True)}
 
 
-def _log_line(step: int, figures: dict[str, float]) -> str:
+def _log_line(step: int, figures: dict[str, float], heard: list[str]) -> str:
     """One JSON object; a figure that does not exist in this batch (no object in any clip) is null."""
     known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-    return json.dumps({"step": step, **known}) + "\n"
+    return json.dumps({"step": step, **known, **({"alarms": heard} if heard else {})}) + "\n"
 
 
 def _diverged(step: int, what: str, figures: dict[str, float], batch: ClipBatch) -> str:

@@ -11,7 +11,7 @@ of squared differences (`patch_distance`); the PATCH // 2 outer lanes at either 
 No [S, h, w] tensor exists. The K best so far are K registers a pixel; candidates come in rising s and only a
 strictly smaller d² moves in, so ties keep the lowest s. A chunk in which no pixel of the warp finds anything
 nearer than its K-th best skips the insertion. Sums run in the order of the torch reference and without fused
-multiply-add: every backend gets the same distances, bit for bit.
+multiply-add, so that backends agree on distances to the last bit or two, and on matches.
 
 Bytes: reads Lab [B, T, 3, h, w] once as source and once as centre (12 each a pixel and pair, the rest from
 cache), writes 4 ceil(S / 32) a pixel and pair, with return_index 5 K more.

@@ -1,0 +1,73 @@
+"""Alarms of a training from boxes: the ways in which it fails without its loss saying so.
+
+The loss of a collapsed model may fall as that of a good one does. Two figures of the log tell them apart: how
+much of their boxes the masks fill (an object fills about half), and how many matches TK-Loss finds a pixel.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+
+WINDOW = 100  # steps that a figure is averaged over
+VANISHED, RECTANGLES = 0.1, 0.9  # box fill at which masks are (nearly) empty, or are boxes
+TOO_FEW, TOO_MANY = 0.02, 0.9  # matches a pixel; the latter of the K that there can be
+
+MESSAGES = {
+    "vanished": "the masks have vanished (they fill {value:.2f} of their boxes): the losses from boxes are "
+    "content with empty masks; train with a longer box warm-up (criterion.box_warmup), or a smaller "
+    "criterion.tk_weight and criterion.pairwise_weight",
+    "rectangles": "the masks are rectangles (they fill {value:.2f} of their boxes): colour does not part the "
+    "objects from what is behind them, or counts too little; look at `maskfree data stats`, and raise "
+    "criterion.tk_weight and criterion.pairwise_weight",
+    "no matches": "TK-Loss finds {value:.3f} matches a pixel: the frames of a clip are too far apart or too "
+    "noisy; lower clips.frame_range, or find more by a larger criterion.tk.radius or a smaller "
+    "criterion.tk.threshold",
+    "all match": "TK-Loss finds {value:.1f} matches a pixel, nearly as many as there can be: the videos are "
+    "homogeneous, and matches tell objects from background only by chance; raise criterion.tk.threshold",
+}
+
+
+class Alarms:
+    """Watches the figures of a run; each alarm sounds once.
+
+    Args:
+        most_matches: K, the largest number of matches a pixel can have.
+
+    >>> alarms = Alarms(most_matches=5)
+    >>> heard = [alarms.update({"box_warmup": 0.0, "box_fill": 0.03}) for _ in range(WINDOW)]
+    >>> heard[-1][0][:23]
+    'the masks have vanished'
+    """
+
+    def __init__(self, most_matches: int):
+        self.most_matches = most_matches
+        self._recent = {name: deque(maxlen=WINDOW) for name in ("box_fill", "matches_per_pixel")}
+        self._heard: set[str] = set()
+
+    def update(self, figures: Mapping[str, float | None]) -> list[str]:
+        """Take in the figures of one step; returns what is newly wrong, in words.
+
+        Steps of the warm-up do not count, as filled boxes are its mask targets; nor do figures that do not
+        exist (None or NaN: no object in any clip).
+        """
+        if figures.get("box_warmup", 0.0) > 0:
+            return []
+        messages = []
+        for name, recent in self._recent.items():
+            value = figures.get(name)
+            if value is not None and math.isfinite(value):
+                recent.append(value)
+            if len(recent) == WINDOW:
+                mean = sum(recent) / WINDOW
+                kind = self._kind(name, mean)
+                if kind is not None and kind not in self._heard:
+                    self._heard.add(kind)
+                    messages.append(MESSAGES[kind].format(value=mean))
+        return messages
+
+    def _kind(self, name: str, value: float) -> str | None:
+        if name == "box_fill":
+            return "vanished" if value < VANISHED else "rectangles" if value > RECTANGLES else None
+        if value < TOO_FEW:
+            return "no matches"
+        return "all match" if value > TOO_MANY * self.most_matches else None

@@ -1,0 +1,72 @@
+"""The alarms of a training: silent on a good run, clear on one made to fail."""
+
+import json
+
+import pytest
+from small_set import make_small_set, small_options
+
+from maskfree_nb.alarms import WINDOW, Alarms
+from maskfree_nb.pretrained import pretrained
+from maskfree_nb.train_config import TrainConfig
+from maskfree_nb.training import train
+
+
+def sound(figures: list[dict[str, float]], most_matches: int = 5) -> list[str]:
+    alarms = Alarms(most_matches)
+    return [message for line in figures for message in alarms.update(line)]
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"box_fill": 0.05}, ("vanished", "0.05 of their boxes", "criterion.box_warmup")),
+        ({"box_fill": 0.97}, ("rectangles", "0.97 of their boxes", "criterion.tk_weight")),
+        ({"box_fill": 0.5, "matches_per_pixel": 0.001}, ("0.001 matches", "clips.frame_range")),
+        (
+            {"box_fill": 0.5, "matches_per_pixel": 4.9},
+            ("4.9 matches", "homogeneous", "tk.threshold"),
+        ),
+    ],
+)
+def test_each_alarm_names_cause_and_remedy_and_sounds_once(figures, words):
+    (message,) = sound([figures] * (3 * WINDOW))
+    assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"box_fill": 0.5, "matches_per_pixel": 1.0},
+        {"box_fill": 0.97, "box_warmup": 0.3},  # filled boxes are wanted
+        {"box_fill": float("nan"), "matches_per_pixel": float("nan")},  # no object in any clip
+        {"box_fill": None, "matches_per_pixel": None},  # the same, as the log has it
+        {},
+    ],
+)
+def test_these_are_no_alarms(line):
+    assert sound([line] * (3 * WINDOW)) == []
+
+
+def test_a_single_odd_step_is_no_alarm():
+    assert sound([{"box_fill": 0.5}] * WINDOW + [{"box_fill": 0.0}] + [{"box_fill": 0.5}] * WINDOW) == []
+
+
+def test_two_alarms_may_sound():
+    assert len(sound([{"box_fill": 0.0, "matches_per_pixel": 0.0}] * WINDOW)) == 2
+
+
+def test_the_shipped_model_trained_without_an_alarm():
+    log = json.loads(pretrained().with_suffix(".json").read_text())["log"]
+    assert sound([line for line in log for _ in range(20)]) == []  # every twentieth line is stored
+
+
+def test_a_run_made_to_fail_says_so(tmp_path, capsys):
+    """No warm-up, and nothing that asks a mask to reach its box: the masks vanish, the loss is content."""
+    options = small_options(*make_small_set(tmp_path / "small"), steps=WINDOW + 40)
+    options["criterion"] = {"supervision": "boxes", "box_warmup": 0.0, "projection_weight": 0.0}
+    train(TrainConfig(**options), tmp_path / "run", progress=False)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    (alarm,) = [message for line in log for message in line.get("alarms", [])]
+    assert alarm.startswith("the masks have vanished")
+    assert alarm in capsys.readouterr().out
+    assert log[-1]["loss"] < 0.5 * log[0]["loss"]
