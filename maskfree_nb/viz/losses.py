@@ -180,8 +180,8 @@ def descent_figure(paths: Sequence[Tensor] = (), limit: float = 5.0) -> Figure:
         paths: float [steps, 2] each, logits (x, y) on their way; the start is a ring, the end a dot.
         limit: the logits run from -limit to limit.
 
-    >>> descent_figure([torch.tensor([[0.5, -2.0], [0.0, -2.2]])]).axes[0].get_xlim()
-    (-5.0, 5.0)
+    >>> descent_figure([torch.tensor([[0.5, -2.0], [0.0, -2.2]])]).axes[0].get_title()
+    'arrows: minus the gradient'
     """
     fine = torch.linspace(-limit, limit, 161)
     loss = pair_term(fine[None, :], fine[:, None])  # [y, x]
