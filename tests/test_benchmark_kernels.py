@@ -82,7 +82,7 @@ def test_without_a_gpu_every_kernel_is_listed_as_not_yet_measured(stored, tmp_pa
     table = stored("--json", str(tmp_path / "report.json"))
     assert not list(tmp_path.iterdir())
     assert list(table) == [each.name for each in kernel_passes()]
-    assert all(line.endswith("  not yet measured") for line in table.values())
+    assert all("  not yet measured" in line for line in table.values())
     modules = {path.stem for path in KERNELS.glob("*.py") if "aot_cases" in path.read_text()}
     listed = {name.split(",")[0].removesuffix("_loss") for name in table}
     assert listed == modules - {"reverse_matches", "pair_sums"}  # parts of tube_consistency
