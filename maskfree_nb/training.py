@@ -109,7 +109,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
             if average is not None:
                 average.update_parameters(accelerator.unwrap_model(model))
             figures["seconds"] = round(time.perf_counter() - began, 4)
-            heard = alarms.update(figures)
+            heard = [] if criterion_options.supervision == "masks" else alarms.update(figures)
             log.write(_log_line(step, figures, heard))
             log.flush()
             for message in heard if accelerator.is_main_process else ():

@@ -1,6 +1,8 @@
 """The one command, shortened: everything it promises to leave is there."""
 
+import importlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -25,5 +27,16 @@ def test_the_demo_leaves_metrics_curves_and_films(tmp_path, monkeypatch, capsys)
     printed = capsys.readouterr().out
     assert "AP50" in printed and f"AP {metrics['AP']:.1f} in" in printed
     assert json.loads((out / "train" / "config.json").read_text())["preset"] == DEMO["preset"]
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    ship_model = importlib.import_module("ship_model")
+    monkeypatch.setattr(ship_model, "WEIGHTS", tmp_path / "weights")
+    ship_model.ship(out)
+    record = json.loads((tmp_path / "weights" / "tiny_boxes.json").read_text())
+    assert record["metrics"] == metrics and record["config"]["annotations"] == "data/train.json"
+    assert [line["step"] for line in record["log"]] == [0, 11]
+    shipped = (tmp_path / "weights" / "tiny_boxes.safetensors").read_bytes()
+    assert shipped == (out / "train" / "model.safetensors").read_bytes()
+
     again = demo.run_demo(out, seed=3, processes=1, steps=12)
     assert again["AP"] == metrics["AP"]
