@@ -205,7 +205,9 @@ class Criterion(nn.Module):
         """The mask logits of the matched queries of all layers, in the objects' order: [L, N, T, h, w]."""
         layers = []
         for number, layer in enumerate(predictions):
-            layers.append(torch.cat([layer.masks[clip][query[number]] for clip, query in enumerate(queries)]))
+            count = layer.masks.shape[1]
+            rows = torch.cat([clip * count + query[number] for clip, query in enumerate(queries)])
+            layers.append(layer.masks.flatten(0, 1).index_select(0, rows))
         return torch.stack(layers)
 
     def _class_term(self, predictions: Sequence, queries: list[Tensor], targets: Targets) -> Term:

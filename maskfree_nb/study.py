@@ -11,9 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
@@ -22,26 +23,8 @@ from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.errors import InputError
 from maskfree_nb.launch import ON_CPU
 from maskfree_nb.recipes import DEMO, DEMO_DATA
+from maskfree_nb.studies import Row, plan
 from maskfree_nb.train_config import TrainConfig
-
-
-@dataclass(frozen=True)
-class Row:
-    """One way to train: its label, and what differs from the recipe in the criterion."""
-
-    label: str
-    criterion: dict
-
-
-STUDIES = {
-    "main": {
-        "masks": Row("true masks (the oracle)", {"supervision": "masks"}),
-        "boxes": Row("projection + pairwise + TK", {"supervision": "boxes"}),
-        "boxinst": Row("projection + pairwise", {"supervision": "boxinst"}),
-        "tk": Row("projection + TK", {"supervision": "boxes", "pairwise_weight": 0.0}),
-        "projection": Row("projection", {"supervision": "boxinst", "pairwise_weight": 0.0}),
-    }
-}
 
 
 def run_study(
@@ -52,20 +35,22 @@ def run_study(
     seeds: Sequence[int] = (0, 1, 2),
     jobs: int = 2,
     data: dict | None = None,
+    make_data: Callable = make_embedded,
     **overrides,
 ) -> dict:
     """Train and evaluate every row of a study with every seed.
 
-    Every run has the recipe's model, schedule and number of steps; the rows of `STUDIES` differ in what
-    supervises the masks alone. The true masks of the training videos are read by the row `masks` only.
+    Every run has the recipe's model, schedule and number of steps, but for what its row changes; the true
+    masks of the training videos are read where a row's supervision is `masks` only.
 
     Args:
-        name: of `STUDIES`.
+        name: of `studies.STUDIES`.
         out: the folder.
         rows: which of its rows; None: all.
         seeds: of weights and clips; the data set is always the same.
         jobs: runs side by side, each a process of one thread.
-        data: sizes of the data set (`make_embedded`); None: the recipe's.
+        data: sizes of the data set; None: the study's, or else the recipe's.
+        make_data: makes the data set from (folder, **sizes): `make_embedded`, or one with its signature.
         overrides: fields of `TrainConfig` other than the recipe's, e.g. `steps`; for all rows.
 
     Returns:
@@ -74,41 +59,46 @@ def run_study(
     Raises:
         InputError: no such study or row, or a run that failed; the others are kept.
     """
-    if name not in STUDIES:
-        raise InputError(f"study is {name!r}, expected one of {', '.join(STUDIES)}")
-    for row in rows or ():
-        if row not in STUDIES[name]:
-            raise InputError(f"row of the study is {row!r}, expected one of {', '.join(STUDIES[name])}")
+    study = plan(name, rows)
     out = Path(out)
-    chosen = {row: STUDIES[name][row] for row in rows or STUDIES[name]}
-    summary = make_embedded(out / "data", **(DEMO_DATA if data is None else data))
+    summary = make_data(out / "data", **({**DEMO_DATA, **study.data} if data is None else data))
     print(summary)
+    settings = _merged(DEMO, overrides)
     with ThreadPoolExecutor(jobs) as pool:  # row by row within a seed, so that the first table comes early
         runs = [
-            pool.submit(_run, chosen[row], out / row / f"seed_{seed}", out / "data", seed, overrides)
-            for seed, row in product(seeds, chosen)
+            pool.submit(_run, study.rows[row], out / row / f"seed_{seed}", out / "data", seed, settings)
+            for seed, row in product(seeds, study.rows)
         ]
         figures = [run.result() for run in runs]
     table = [
-        {"name": row, "label": chosen[row].label, "seeds": figures[number :: len(chosen)]}
-        for number, row in enumerate(chosen)
+        {"name": row, "label": study.rows[row].label, "seeds": figures[number :: len(study.rows)]}
+        for number, row in enumerate(study.rows)
     ]
-    study = {"name": name, "data": asdict(summary), "settings": {**DEMO, **overrides}, "rows": table}
-    atomic.write_json(out / "study.json", study, indent=2)
-    return study
+    content = {
+        "name": name,
+        "question": study.question,
+        "data": asdict(summary),
+        "settings": settings,
+        "rows": table,
+    }
+    atomic.write_json(out / "study.json", content, indent=2)
+    return content
 
 
-def _run(row: Row, out: Path, data: Path, seed: int, overrides: dict) -> dict:
+def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
     """Train and evaluate one model in processes of their own; return its figures, in percent points."""
     metrics = out / "metrics.json"
     if not metrics.exists():
-        file = "train_oracle.json" if row.criterion["supervision"] == "masks" else "train.json"
-        options = {**DEMO, **overrides, "seed": seed}
-        options["criterion"] = {**DEMO["criterion"], **overrides.get("criterion", {}), **row.criterion}
+        options = _merged(settings, row.options)
+        oracle = options["criterion"]["supervision"] == "masks"
+        annotations = data / ("train_oracle.json" if oracle else "train.json")
+        if row.share < 1:
+            annotations = _thinned(annotations, row.share, out / "annotations.json")
         images = {split: str(data / split / "JPEGImages") for split in ("train", "val")}
-        config = TrainConfig(**options, annotations=str(data / file), images=images["train"])
+        config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=images["train"])
         atomic.write_json(out / "options.json", asdict(config), indent=2)
-        _command("train", out, "--config", out / "options.json", "--resume")
+        memory = _command("train", out, "--config", out / "options.json", "--resume")
+        atomic.write_json(out / "memory.json", {"peak_mb": memory})
         validation = ("--annotations", data / "val.json", "--images", images["val"])
         _command("eval", out / "model.safetensors", *validation, "--out", out)
         print(f"{out}: {metrics.read_text()}", flush=True)
@@ -118,15 +108,50 @@ def _run(row: Row, out: Path, data: Path, seed: int, overrides: dict) -> dict:
         **{name: figures[name] for name in ("AP", "AP50", "AP75", "AR10")},
         "mean_iou": figures["mean_IoU"],
         "box_fill": figures["box_fill_AP"],
+        "classes": figures["classes"],
         "seconds": round(_seconds(out / "log.jsonl")),
+        **json.loads((out / "memory.json").read_text()),
     }
 
 
-def _command(*arguments: str | Path) -> None:
+def _merged(options: dict, changes: dict) -> dict:
+    """`options` with `changes`, nested ones one by one.
+
+    >>> _merged({"steps": 5, "clips": {"flip": 0.5}}, {"clips": {"num_frames": 3}})
+    {'steps': 5, 'clips': {'flip': 0.5, 'num_frames': 3}}
+    """
+    merged = dict(options)
+    for name, value in changes.items():
+        known = merged.get(name)
+        merged[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _thinned(annotations: Path, share: float, path: Path) -> Path:
+    """Write the annotations of a share of the videos, evenly spaced, to `path`."""
+    content = json.loads(annotations.read_text())
+    wanted = max(1, round(share * len(content["videos"])))
+    chosen = [content["videos"][number * len(content["videos"]) // wanted] for number in range(wanted)]
+    ids = {video["id"] for video in chosen}
+    tracks = [track for track in content["annotations"] if track["video_id"] in ids]
+    atomic.write_json(path, {**content, "videos": chosen, "annotations": tracks})
+    return path
+
+
+def _command(*arguments: str | Path) -> int:
+    """Run the command line in a process of its own; return its peak memory in MB."""
     words = [sys.executable, "-m", "maskfree_nb.cli", *map(str, arguments)]
-    done = subprocess.run(words, env={**os.environ, **ON_CPU}, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"{' '.join(words[3:])} ended with status {done.returncode}: {done.stderr[-1000:]}")
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            words, env={**os.environ, **ON_CPU}, stdout=subprocess.DEVNULL, stderr=errors, text=True
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            said = errors.read()[-1000:]
+            raise InputError(f"{' '.join(words[3:])} ended with status {process.returncode}: {said}")
+    return usage.ru_maxrss // 1024
 
 
 def _seconds(log: Path) -> float:

@@ -5,18 +5,53 @@ import json
 import pytest
 
 from maskfree_nb import study
+from maskfree_nb.criterion import CriterionConfig
+from maskfree_nb.data.clips import ClipConfig
 from maskfree_nb.errors import InputError
-from maskfree_nb.recipes import DEMO
+from maskfree_nb.options import build
+from maskfree_nb.recipes import DEMO, DEMO_DATA
+from maskfree_nb.studies import STUDIES, plan
+from maskfree_nb.tkloss import TKLoss
 from maskfree_nb.viz.study import read_study
 
 SMALL = {"train_videos": 2, "train_frames": 3, "val_videos": 1, "val_frames": 2}
 
 
 def test_the_rows_of_the_main_study_differ_in_what_supervises_the_masks_alone():
-    rows = study.STUDIES["main"]
+    rows = STUDIES["main"].rows
     assert set(rows) == {"masks", "boxes", "boxinst", "tk", "projection"}
-    assert {key for row in rows.values() for key in row.criterion} == {"supervision", "pairwise_weight"}
-    assert [name for name, row in rows.items() if row.criterion["supervision"] == "masks"] == ["masks"]
+    assert {key for row in rows.values() for key in row.options} == {"criterion"}
+    assert {key for row in rows.values() for key in row.options["criterion"]} == {
+        "supervision",
+        "pairwise_weight",
+    }
+    oracle = [name for name, row in rows.items() if row.options["criterion"].get("supervision") == "masks"]
+    assert oracle == ["masks"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_row_of_every_study_is_a_configuration_and_none_but_the_oracle_sees_masks(name):
+    seen = []
+    for row in plan(name).rows.values():
+        options = study._merged(DEMO, row.options)
+        criterion = build(CriterionConfig, options["criterion"], "criterion")
+        clips = build(ClipConfig, options["clips"], "clips")
+        build(TKLoss, dict(criterion.tk), "tk")
+        frames = {**DEMO_DATA, **plan(name).data}["train_frames"]
+        assert clips.num_frames <= frames and 0 < row.share <= 1
+        assert criterion.supervision in ("boxes", "boxinst") or row is STUDIES["main"].rows["masks"]
+        seen.append((repr(options), row.share))
+    assert len(set(seen)) == len(seen)  # no two rows are the same run
+
+
+def test_a_share_of_the_videos_is_spread_evenly_and_keeps_their_tracks_alone(tmp_path):
+    videos = [{"id": number} for number in range(1, 21)]
+    tracks = [{"id": 100 + number, "video_id": number} for number in range(1, 21)]
+    whole = tmp_path / "train.json"
+    whole.write_text(json.dumps({"categories": [], "videos": videos, "annotations": tracks}))
+    thin = json.loads(study._thinned(whole, 0.25, tmp_path / "thin.json").read_text())
+    assert [video["id"] for video in thin["videos"]] == [1, 5, 9, 13, 17]
+    assert [track["video_id"] for track in thin["annotations"]] == [1, 5, 9, 13, 17]
 
 
 def test_an_unknown_study_is_refused(tmp_path):
@@ -39,6 +74,7 @@ def test_a_study_trains_every_row_keeps_what_it_has_and_writes_its_table(tmp_pat
     assert made["settings"] == {**DEMO, "steps": 2}
     table = read_study(tmp_path / "s" / "study.json")
     assert table.row("boxes").seeds[0]["seed"] == 4
+    assert table.row("boxes").seeds[0]["classes"] and table.row("boxes").seeds[0]["peak_mb"] > 100
     assert table.data["train_videos"] == 2
 
     configs = {

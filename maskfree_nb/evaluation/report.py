@@ -35,6 +35,11 @@ class Report:
         figures["mean_IoU"] = round(100 * self.mean_iou, 2)
         return figures
 
+    def classes(self) -> dict[str, float]:
+        """AP of each class that has true tracks, in percent points."""
+        rows = self.ap.per_category.values()
+        return {row["name"]: round(100 * row["AP"], 2) for row in rows if row["AP"] >= 0}
+
     def text(self) -> str:
         """The AP table, and the two figures that tell masks from boxes."""
         figures = self.metrics()
@@ -45,9 +50,10 @@ class Report:
         )
 
     def write(self, folder: str | Path) -> None:
-        """Write `results.json` and `metrics.json` into `folder`."""
+        """Write `results.json`, and `metrics.json` with the main figures and `classes`, into `folder`."""
         atomic.write_json(Path(folder) / "results.json", self.results)
-        atomic.write_json(Path(folder) / "metrics.json", self.metrics(), indent=2)
+        metrics = {**self.metrics(), "classes": self.classes()}
+        atomic.write_json(Path(folder) / "metrics.json", metrics, indent=2)
 
 
 def evaluate_model(

@@ -101,6 +101,7 @@ class VideoDecoder(nn.Module):
             positions.append(tokens(position_3d(T, h, w, C, level.device)[None]))
         queries = self.query_feat.weight.expand(B, -1, -1)  # [B, Q, C]
         query_position = self.query_embed.weight
+        mask_features = mask_features.transpose(1, 2).contiguous()  # [B, mask_dim, T, h, w]
         predictions = [self.predict(queries, mask_features)]
         layers = zip(
             self.transformer_cross_attention_layers,
@@ -122,12 +123,17 @@ class VideoDecoder(nn.Module):
         return predictions
 
     def predict(self, queries: Tensor, mask_features: Tensor) -> Prediction:
-        """Apply the class and the mask head; the masks' product keeps full precision under autocast."""
+        """Apply the class and the mask head; the masks' product keeps full precision under autocast.
+
+        Args:
+            queries: [B, Q, C].
+            mask_features: [B, mask_dim, T, h, w].
+        """
         queries = self.decoder_norm(queries)
         logits, embedding = self.class_embed(queries), self.mask_embed(queries)
         with torch.autocast(queries.device.type, enabled=False):
             dtype = self.decoder_norm.weight.dtype
-            masks = torch.einsum("bqc,btchw->bqthw", embedding.to(dtype), mask_features.to(dtype))
+            masks = torch.einsum("bqc,bcthw->bqthw", embedding.to(dtype), mask_features.to(dtype))
         return Prediction(logits, masks)
 
 

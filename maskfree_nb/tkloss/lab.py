@@ -1,4 +1,4 @@
-"""The colour space in which patches are compared: CIE-Lab, where Euclidean distance is what the eye sees."""
+"""The colours by which patches are compared: CIE-Lab, whose distance is what the eye sees, or plain RGB."""
 
 import torch
 from torch import Tensor
@@ -58,3 +58,21 @@ def rgb_to_lab(
     fx, fy, fz = f.unbind(-3)
     lab = torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], dim=-3)
     return lab.reshape(*frames.shape[:-3], *lab.shape[-3:])
+
+
+@torch.no_grad()
+def pooled_rgb(frames: Tensor, stride: int = 4) -> Tensor:
+    """Bring RGB to the resolution of the mask maps, as percent of full brightness: what Lab is held against.
+
+    Args:
+        frames: [..., 3, H, W], uint8, or float in 0..255.
+        stride: pooling factor from image to mask map.
+
+    Returns:
+        float32 [..., 3, H // stride, W // stride] in 0..100, the range of L: grey levels are as far apart.
+
+    >>> pooled_rgb(torch.full((3, 8, 8), 255, dtype=torch.uint8)).amax((1, 2))
+    tensor([100., 100., 100.])
+    """
+    colour = F.avg_pool2d(frames.reshape(-1, *frames.shape[-3:]).float(), stride) * (100 / 255)
+    return colour.reshape(*frames.shape[:-3], *colour.shape[-3:])

@@ -7,12 +7,13 @@ from maskfree_nb import backend as backends
 from maskfree_nb.errors import InputError
 from maskfree_nb.tkloss.candidates import disk_offsets, grid_offsets
 from maskfree_nb.tkloss.consistency import NORMALISERS, check_tube, tube_consistency
-from maskfree_nb.tkloss.lab import CHANNEL_ORDERS, rgb_to_lab
+from maskfree_nb.tkloss.lab import CHANNEL_ORDERS, pooled_rgb, rgb_to_lab
 from maskfree_nb.tkloss.matching import BORDERS, Matches, match_patches
 from maskfree_nb.tkloss.tube import TUBES, frame_pairs
 
 CHOICES = {
     "window": ("disk", "grid"),
+    "colour_space": ("lab", "rgb"),
     "channel_order": CHANNEL_ORDERS,
     "border": BORDERS,
     "normaliser": NORMALISERS,
@@ -40,7 +41,8 @@ class TKLoss(nn.Module):
         threshold: D, the least similarity exp(-d/2) of a match, 0..1.
         patch_size: side of a patch in mask pixels, odd.
         stride: image pixels per mask pixel.
-        channel_order, quantise: see `rgb_to_lab`.
+        colour_space: "lab", or "rgb" (`pooled_rgb`), which the ablation holds against it.
+        channel_order, quantise: see `rgb_to_lab`; of no effect on "rgb".
         border: "clean" or "zero", see `knn_match`.
         normaliser: "matches" or "pixels", see `tube_consistency`.
         region: "boxes": only pixels of the given `region` are centres; "frame": all pixels are.
@@ -76,6 +78,7 @@ class TKLoss(nn.Module):
         threshold: float = 0.05,
         patch_size: int = 3,
         stride: int = 4,
+        colour_space: str = "lab",
         channel_order: str = "rgb",
         quantise: bool = True,
         border: str = "clean",
@@ -95,6 +98,7 @@ class TKLoss(nn.Module):
             "threshold": threshold,
             "patch_size": patch_size,
             "stride": stride,
+            "colour_space": colour_space,
             "channel_order": channel_order,
             "quantise": quantise,
             "border": border,
@@ -146,6 +150,8 @@ class TKLoss(nn.Module):
 
     def lab(self, frames: Tensor) -> Tensor:
         """Return the colours that are compared, float32 [..., 3, h, w]: the first half of `match`."""
+        if self.options["colour_space"] == "rgb":
+            return pooled_rgb(frames, self.options["stride"])
         names = ("stride", "channel_order", "quantise")
         triton = backends.resolve(self.options["backend"], frames) == "triton"
         op = backends.kernels().rgb_to_lab if triton else rgb_to_lab

@@ -1,0 +1,121 @@
+"""What each study compares: the rows of its table, and how each differs from the recipe."""
+
+from dataclasses import dataclass, field
+
+from maskfree_nb.errors import InputError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to train.
+
+    Attributes:
+        label: for readers.
+        options: what differs from the recipe, as fields of `TrainConfig`; nested ones add to the recipe's.
+        share: of the training videos, evenly spaced, 0..1.
+    """
+
+    label: str
+    options: dict = field(default_factory=dict)
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study: its question, and its rows by name; `data` overrides sizes of the recipe's data set."""
+
+    question: str
+    rows: dict[str, Row]
+    data: dict = field(default_factory=dict)
+
+
+def _criterion(label: str, **options) -> Row:
+    return Row(label, {"criterion": options})
+
+
+def _tk(label: str, **options) -> Row:
+    return Row(label, {"criterion": {"tk": options}})
+
+
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+STUDIES = {
+    "main": Plan(
+        "what supervises the masks",
+        {
+            "masks": _criterion("true masks (the oracle)", supervision="masks"),
+            "boxes": _criterion("projection + pairwise + TK"),
+            "boxinst": _criterion("projection + pairwise", supervision="boxinst"),
+            "tk": _criterion("projection + TK", pairwise_weight=0.0),
+            "projection": _criterion("projection", supervision="boxinst", pairwise_weight=0.0),
+        },
+    ),
+    "k": Plan("K, the most matches of a pixel", {f"k{k}": _tk(f"K = {k}", k=k) for k in (1, 3, 5, 7)}),
+    "radius": Plan(
+        "R, the reach of the window in mask pixels",
+        {
+            **{f"r{radius}": _tk(f"R = {radius}", radius=radius) for radius in (1, 3, 5, 7)},
+            "official": _tk("3 x 3 grid, 3 apart", window="grid", radius=1, dilation=3),
+        },
+    ),
+    "threshold": Plan(
+        "D, the least similarity of a match",
+        {f"d{d}": _tk(f"D = {d}", threshold=d) for d in (0.0005, 0.005, 0.05, 0.2, 0.5)},
+    ),
+    "patch": Plan(
+        "the side of a patch in mask pixels",
+        {f"p{side}": _tk(f"{side} x {side}", patch_size=side) for side in (1, 3, 5)},
+    ),
+    "tube": Plan(
+        "which frames of a tube of five are paired",
+        {
+            tube: Row(tube, {"criterion": {"tk": {"tube": tube}}, "clips": {"num_frames": 5}})
+            for tube in ("cyclic", "sequential", "dense")
+        },
+    ),
+    "frames": Plan(
+        "T, the frames of a tube",
+        {
+            f"t{count}": Row(f"T = {count}", {"clips": {"num_frames": count, "frame_range": 6}})
+            for count in (2, 3, 5, 7)
+        },
+        {"train_videos": 1143, "train_frames": 7},
+    ),
+    "colour": Plan(
+        "the colour space of patches and neighbours",
+        {space: _tk(space.upper(), colour_space=space) for space in ("lab", "rgb")},
+    ),
+    "order": Plan(
+        "the order of a tube's frames",
+        {order: Row(order, {"clips": {"order": order}}) for order in ("chronological", "shuffled")},
+    ),
+    "share": Plan(
+        "the share of the training videos",
+        {
+            f"{supervision}_{round(100 * share)}": Row(
+                f"{supervision}, {round(100 * share)} %",
+                {"criterion": {"supervision": supervision}},
+                share,
+            )
+            for share in SHARES
+            for supervision in ("boxes", "boxinst")
+        },
+    ),
+}
+
+
+def plan(name: str, rows: list[str] | None = None) -> Plan:
+    """Return the study called `name`, with those of its rows that are wanted (None: all).
+
+    Raises:
+        InputError: no such study or row.
+
+    >>> list(plan("colour").rows)
+    ['lab', 'rgb']
+    """
+    if name not in STUDIES:
+        raise InputError(f"study is {name!r}, expected one of {', '.join(STUDIES)}")
+    study = STUDIES[name]
+    for row in rows or ():
+        if row not in study.rows:
+            raise InputError(f"row of the study is {row!r}, expected one of {', '.join(study.rows)}")
+    return Plan(study.question, {row: study.rows[row] for row in rows or study.rows}, study.data)
