@@ -1,60 +1,22 @@
-"""The data set on disk, in the YouTube-VIS layout.
+"""The default data set, made from a seed and written in the layout of `data/dataset_folder.py`."""
 
-    folder/train.json          boxes only: no masks, no areas
-    folder/train_oracle.json   the same videos with their true masks
-    folder/val.json            with masks
-    folder/train/JPEGImages/<video>/<frame>.jpg, folder/val/JPEGImages/<video>/<frame>.jpg
-    folder/dataset.json        version, seed, sizes, SHA-256 of all the rest
-
-The same version, seed and sizes give the same data.
-"""
-
-import hashlib
-import io
-import json
-import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
-from PIL import Image
-
-from maskfree_nb import atomic
-from maskfree_nb.data import rle
-from maskfree_nb.data.annotations import write_annotations
+from maskfree_nb.data.dataset_folder import DatasetSummary, make_dataset
 from maskfree_nb.data.embedded.camera import Shot
-from maskfree_nb.data.embedded.scene import RenderedVideo, render_video
+from maskfree_nb.data.embedded.scene import render_video
 from maskfree_nb.data.embedded.shapes import CLASSES
-from maskfree_nb.data.tracks import Category, Track, Video
-from maskfree_nb.errors import InputError
 
 VERSION = 3  # of the generator: the same version, seed and sizes give the same data
-MANIFEST = "dataset.json"
-JPEG_QUALITY = 95
-SPLITS = ("train", "val")
-LEAST = dict(seed=0, width=32, height=32, train_videos=1, train_frames=1, val_videos=1, val_frames=1)
 
 
 @dataclass(frozen=True)
-class EmbeddedSummary:
+class EmbeddedSummary(DatasetSummary):
     """What was made: the content of `dataset.json`."""
 
-    version: int
-    seed: int
-    width: int
-    height: int
-    train_videos: int
-    train_frames: int  # of each video
-    val_videos: int
-    val_frames: int
-    sha256: str
-
-    def __str__(self) -> str:
-        return (
-            f"embedded data set, version {self.version}, seed {self.seed}: "
-            f"{self.train_videos} x {self.train_frames} training and {self.val_videos} x {self.val_frames} "
-            f"validation frames of {self.width}x{self.height}, sha256 {self.sha256[:16]}"
-        )
+    NAME: ClassVar[str] = "embedded data set"
 
 
 def make_embedded(
@@ -81,95 +43,17 @@ def make_embedded(
         InputError: a number that is too small, or a folder that holds something else than a data set made by
             this function; it is left as it is.
 
+    >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "data"
     >>> make_embedded(folder, train_videos=1, val_videos=1).train_videos
     1
     """
-    folder = Path(folder)
     wanted = EmbeddedSummary(
         VERSION, seed, width, height, train_videos, train_frames, val_videos, val_frames, sha256=""
     )
-    _check_sizes(wanted)
-    existing = _read_manifest(folder)
-    if existing and EmbeddedSummary(**{**asdict(existing), "sha256": ""}) == wanted:
-        return existing
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        made = Path(temporary) / folder.name
-        digest = hashlib.sha256()
-        _make_split(made, "train", seed, train_videos, Shot(width, height, train_frames), digest)
-        _make_split(made, "val", seed, val_videos, Shot(width, height, val_frames), digest)
-        summary = EmbeddedSummary(**{**asdict(wanted), "sha256": digest.hexdigest()})
-        atomic.write_json(made / MANIFEST, asdict(summary), indent=2)
-        if folder.exists():
-            folder.replace(Path(temporary) / "old")
-        made.replace(folder)
-    return summary
-
-
-def _check_sizes(wanted: EmbeddedSummary) -> None:
-    for name, least in LEAST.items():
-        if getattr(wanted, name) < least:
-            raise InputError(f"{name} is {getattr(wanted, name)}, expected at least {least}")
-
-
-def _read_manifest(folder: Path) -> EmbeddedSummary | None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    try:
-        return EmbeddedSummary(**json.loads((folder / MANIFEST).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{folder}: exists and is not a data set made by this program; name another folder, or remove it"
-        ) from error
-
-
-def _make_split(folder: Path, split: str, seed: int, count: int, shot: Shot, digest) -> None:
-    """Write the images and the annotation files of one split; feed all of their bytes to `digest`."""
-    videos = []
-    next_track = 1
-    for number in range(1, count + 1):
-        rng = np.random.default_rng([VERSION, seed, SPLITS.index(split), number])
-        rendered = render_video(rng, split, shot)
-        file_names = tuple(f"{number:05d}/{t:05d}.jpg" for t in range(shot.length))
-        for name, frame in zip(file_names, rendered.frames, strict=True):
-            path = folder / split / "JPEGImages" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = _jpeg(frame)
-            path.write_bytes(content)
-            digest.update(content)
-        tracks = _tracks(rendered, next_track)
-        next_track += len(tracks)
-        videos.append(Video(number, shot.width, shot.height, shot.length, file_names, tracks))
-    categories = [Category(id, name) for id, name in enumerate(CLASSES, start=1)]
-    files = {"train": {"train.json": False, "train_oracle.json": True}, "val": {"val.json": True}}[split]
-    for name, masks in files.items():
-        write_annotations(folder / name, categories, videos, masks=masks)
-        digest.update((folder / name).read_bytes())
-
-
-def _jpeg(frame: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(frame).save(buffer, format="JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-def _tracks(video: RenderedVideo, first_id: int) -> tuple[Track, ...]:
-    return tuple(
-        Track(
-            id=first_id + n,
-            category=category,
-            boxes=np.stack([_box(mask) for mask in masks]),
-            segmentations=tuple(rle.encode(mask) if mask.any() else None for mask in masks),
-        )
-        for n, (category, masks) in enumerate(zip(video.categories, video.masks, strict=True))
+    return make_dataset(
+        folder,
+        wanted,
+        CLASSES,
+        lambda rng, split, length: render_video(rng, split, Shot(width, height, length)),
     )
-
-
-def _box(mask: np.ndarray) -> np.ndarray:
-    """Return the box of a bool mask [H, W] as float32 xyxy, half open; NaN for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) == 0:
-        return np.full(4, np.nan, dtype=np.float32)
-    return np.float32([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])

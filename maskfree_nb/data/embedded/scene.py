@@ -1,11 +1,10 @@
 """One video: objects over a background, in front of each other, seen by a camera with a shutter and noise."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
+from maskfree_nb.data.dataset_folder import RenderedVideo
 from maskfree_nb.data.embedded.actors import Actor, draw_actor
 from maskfree_nb.data.embedded.camera import Camera, Shot, Wave, draw_camera
 
@@ -15,21 +14,6 @@ SHUTTER = (-0.15, 0.15)  # moments of exposure around a frame's time, in frames
 LIGHT = 0.08  # share by which the light changes
 NOISE = (1.5, 3.7)  # standard deviation, grey levels
 LEAST_PIXELS = 24  # of an object that counts as visible
-
-
-@dataclass(frozen=True, eq=False)
-class RenderedVideo:
-    """Frames with their true masks.
-
-    Attributes:
-        frames: uint8 [T, H, W, 3].
-        masks: bool [N, T, H, W], the visible part of every object.
-        categories: of the N objects, indices into `shapes.CLASSES`.
-    """
-
-    frames: ndarray
-    masks: ndarray
-    categories: tuple[int, ...]
 
 
 def render_video(rng: Generator, split: str, shot: Shot) -> RenderedVideo:
