@@ -21,6 +21,8 @@ EXAMPLES = {
   maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video""",
     "make": """example:
   maskfree data make runs/data --seed 0""",
+    "composites": """example:
+  maskfree data composites runs/composites --annotations instances.json --images JPEGImages --seed 0""",
     "stats": """example:
   maskfree data stats --annotations runs/data/val.json --images runs/data/val/JPEGImages""",
     "train": """examples:
@@ -41,6 +43,7 @@ EXAMPLES = {
   maskfree study main                            every supervision, three seeds: hours; it resumes if stopped
   maskfree study main --seeds 0 --set steps=500  a quick look""",
 }
+COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,6 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     make = _add(data_commands, "make", "Make the default data set in the YouTube-VIS layout.", _data_make)
     make.add_argument("folder", type=Path)
     make.add_argument("--seed", type=int, default=0, help="another seed, another data set (default: 0)")
+    composites = _add(
+        data_commands,
+        "composites",
+        "Paste the objects of real clips with true masks on each other's frames.",
+        _data_composites,
+    )
+    composites.add_argument("folder", type=Path)
+    _add_data(composites)
+    composites.add_argument("--seed", type=int, default=0, help="another seed, another data set (default: 0)")
+    for name in COMPOSITES_SIZES:
+        composites.add_argument(f"--{name.replace('_', '-')}", type=int, default=argparse.SUPPRESS)
     stats = _add(
         data_commands, "stats", "Print what clips look like to the losses; needs true masks.", _data_stats
     )
@@ -149,6 +163,13 @@ def _data_make(options: argparse.Namespace) -> None:
     from maskfree_nb.data.embedded import make_embedded
 
     print(make_embedded(options.folder, seed=options.seed))
+
+
+def _data_composites(options: argparse.Namespace) -> None:
+    from maskfree_nb.data.composites import make_composites
+
+    sizes = {name: value for name, value in vars(options).items() if name in COMPOSITES_SIZES}
+    print(make_composites(options.folder, options.annotations, options.images, options.seed, **sizes))
 
 
 def _data_stats(options: argparse.Namespace) -> None:

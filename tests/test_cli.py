@@ -44,7 +44,11 @@ def fails(capsys, arguments: list, *words: str) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["data", "make"], ["data", "stats"], ["train"], ["eval"], ["predict"], ["demo"]],
+    [
+        [],
+        *(["data", command] for command in ("make", "composites", "stats")),
+        *([command] for command in ("train", "eval", "predict", "demo")),
+    ],
     ids=" ".join,
 )
 def test_help_has_an_example(command, capsys):
