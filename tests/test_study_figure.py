@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from tolerances import TOL
 
 from maskfree_nb.errors import InputError
-from maskfree_nb.viz.study import DRAWN, read_study, study_figure
+from maskfree_nb.viz.study import DRAWN, LEAST_SPAN, read_study, study_figure
 
 
 def seed(number: int, ap: float) -> dict:
@@ -61,6 +61,38 @@ def test_every_row_has_a_bar_a_whisker_and_its_seeds(tmp_path):
     (oracle,) = (line for line in panel.lines if line.get_linestyle() == "--")
     assert_allclose(oracle.get_xdata()[0], 51, **TOL["float64"])
     figure.draw_without_rendering()
+
+
+def test_rows_with_numbers_are_drawn_along_them(tmp_path):
+    rows = [
+        {"name": "r5", "label": "R = 5", "seeds": [seed(0, 42.0), seed(1, 43.0)]},
+        {"name": "grid", "label": "3 x 3 grid, 3 apart", "seeds": [seed(0, 39.0)]},
+        {"name": "r1", "label": "R = 1", "seeds": [seed(0, 41.0)]},
+    ]
+    figure = study_figure(read_study(stored(tmp_path, {"rows": rows})))
+    panel = figure.axes[0]
+    ticks = [tick.get_text() for tick in panel.get_xticklabels()]
+    assert ticks == ["R = 1", "R = 5", "3 x 3 grid,\n3 apart"]
+    line, apart = (bars.lines[0] for bars in panel.containers)
+    assert_allclose(line.get_xydata(), [[0, 41], [1, 42.5]], **TOL["float64"])
+    assert_allclose(apart.get_xydata(), [[2, 39]], **TOL["float64"])
+    low, high = panel.get_ylim()
+    assert high - low >= LEAST_SPAN - 1e-9 and panel.get_legend() is None
+    figure.draw_without_rendering()
+
+
+def test_two_series_share_their_ticks_and_have_a_legend(tmp_path):
+    rows = [
+        {"name": f"{series}_{share}", "label": f"{series}, {share} %", "seeds": [seed(0, ap)]}
+        for share, ap in ((100, 44.0), (5, 20.0))
+        for series in ("boxes", "boxinst")
+    ]
+    panel = study_figure(read_study(stored(tmp_path, {"rows": rows[:3]}))).axes[0]
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["5 %", "100 %"]
+    assert [entry.get_text() for entry in panel.get_legend().get_texts()] == ["boxes", "boxinst"]
+    boxes, boxinst = (bars.lines[0].get_xydata() for bars in panel.containers)
+    assert_allclose(boxes, [[0, 20], [1, 44]], **TOL["float64"])
+    assert len(boxinst) == 1 and 1 < boxinst[0, 0] < 1.5
 
 
 def test_a_study_without_an_oracle_is_drawn_and_has_no_share(tmp_path):
