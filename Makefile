@@ -5,7 +5,7 @@ BIN := .venv/bin
 # One OpenMP team that sleeps while it waits: on shared machines spinning threads cost more than they bring.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help lab demo test test-fast notebooks bench lint clean
+.PHONY: help lab demo test test-fast notebooks bench results lint clean
 
 help:
 	@echo "make lab        JupyterLab on the course, at its first page"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-fast  the tests that neither train nor install anything"
 	@echo "make notebooks  execute the course and its solutions, and store what they print and draw"
 	@echo "make bench      the benchmarks that this machine can run"
+	@echo "make results    the page and figures of the stored studies: benchmarks/results"
 	@echo "make lint       ruff"
 	@echo "make clean      remove the virtual environment and everything built"
 
@@ -48,6 +49,9 @@ notebooks: .venv/.done
 bench: .venv/.done
 	$(BIN)/python benchmarks/run_kernels.py --json runs/bench/kernels.json
 	$(BIN)/python benchmarks/run.py tkloss --json runs/bench/tkloss.json
+
+results: .venv/.done
+	$(BIN)/python benchmarks/results_page.py
 
 lint: .venv/.done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

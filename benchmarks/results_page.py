@@ -1,0 +1,181 @@
+"""Draw the page of the stored studies: `python benchmarks/results_page.py`.
+
+Reads every `study*.json` of `benchmarks/results`, and writes README.md and a figure of each study there.
+Every number of the page comes from those files.
+"""
+
+import io
+import math
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from study_command import command, is_composites
+
+from maskfree_nb import atomic
+from maskfree_nb.studies import STUDIES, plan
+from maskfree_nb.viz.study import FIGURES, ORACLE, Study, StudyRow, read_study, study_figure
+
+FOLDER = Path(__file__).parent / "results"
+ORDER = ["study", "study_composites", *(f"study_{name}" for name in STUDIES)]
+SEED_AP = 3  # what one seed of so short a run is worth, as was seen while the recipe was sought
+LEAST_SHARE, LEAST_ORACLE = 92, 60  # percent of the oracle's AP that boxes are to keep; AP of the oracle
+LEAST_GAINS = {("boxes", "boxinst"): 2, ("boxes", "projection"): 5}  # AP of one row over another
+HEAD = """# Results of the studies
+
+Written by `python benchmarks/results_page.py` from the files `study*.json` beside it; no number is typed by
+hand. Such a file is the `study.json` that the command above its table leaves in its folder under `runs/`.
+
+All figures are of videos held out, in percent; ± is the sample standard deviation over the seeds, of a
+difference its standard error. *Box-fill AP* is the AP of the same tracks with every mask replaced by its
+filled box. Minutes and memory are of the training of one run on one thread of a CPU, others
+running beside it.
+
+The other files here are of the benchmarks of [speed and memory](../README.md).
+"""
+
+
+def write_page(folder: Path) -> None:
+    """Write README.md and a figure of each study into the folder of the stored studies."""
+    studies = read_studies(folder)
+    for stem, study in studies.items():
+        figure = study_figure(study)
+        FigureCanvasAgg(figure)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", metadata={"Software": None})
+        atomic.write_bytes(folder / f"{stem}.png", content.getvalue())
+    atomic.write_text(folder / "README.md", page(studies))
+
+
+def read_studies(folder: Path) -> dict[str, Study]:
+    """The stored studies by the name of their file, the main one first."""
+    stems = sorted(path.stem for path in folder.glob("study*.json"))
+    stems.sort(key=lambda stem: ORDER.index(stem) if stem in ORDER else len(ORDER))
+    return {stem: read_study(folder / f"{stem}.json") for stem in stems}
+
+
+def page(studies: dict[str, Study]) -> str:
+    """The text of the page."""
+    sections = [_section(stem, study) for stem, study in studies.items()]
+    measured = {study.name for study in studies.values() if not is_composites(study)}
+    missing = [name for name in STUDIES if name not in measured]
+    if missing:
+        sections.append(f"## Not measured yet\n\n`maskfree study NAME` for {', '.join(missing)}.\n")
+    return "\n".join([HEAD, *sections])
+
+
+def _section(stem: str, study: Study) -> str:
+    question = study.question or plan(study.name).question
+    title = (
+        question[0].upper() + question[1:] + (", composites of real video" if is_composites(study) else "")
+    )
+    language, code = command(study)
+    parts = [
+        f"## {title}",
+        _data(study),
+        f"```{language}\n{code}\n```",
+        _table(study),
+    ]
+    alone = [row.label for row in study.rows if len(row.seeds) == 1]
+    if alone:
+        which = "" if len(alone) == len(study.rows) else f" ({'; '.join(alone)})"
+        parts.append(
+            f"**One seed**{which}: the spread is not known, and a difference below about {SEED_AP} AP "
+            "cannot be told from chance."
+        )
+    parts.append(f"![{title}]({stem}.png)")
+    if study.name == "main":
+        parts.append(_comparisons(study))
+    if any("classes" in seed for row in study.rows for seed in row.seeds):
+        summary = "<summary>AP of each class, mean over the seeds</summary>"
+        parts.append(f"<details>{summary}\n\n{_classes(study)}\n\n</details>")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _data(study: Study) -> str:
+    data, settings = study.data, study.settings
+    kind = "composites of real video" if is_composites(study) else "the embedded data set"
+    source = f" made of clips of sha256 `{data['source_sha256'][:16]}`," if is_composites(study) else ""
+    return (
+        f"Data: {kind}, version {data['version']}, seed {data['seed']},{source} "
+        f"{data['train_videos']} x {data['train_frames']} training and "
+        f"{data['val_videos']} x {data['val_frames']} held-out frames of {data['width']}x{data['height']}, "
+        f"sha256 `{data['sha256'][:16]}`. "
+        f"Training: {settings['steps']} steps of {settings['batch_size']} clips."
+    )
+
+
+def _table(study: Study) -> str:
+    seconds, memory = (
+        [row.name for row in study.rows if all(key in seed for seed in row.seeds)]
+        for key in ("seconds", "peak_mb")
+    )
+    head = ["", *FIGURES.values(), "seeds"] + ["minutes"] * bool(seconds) + ["peak MB"] * bool(memory)
+    lines = []
+    for row in study.rows:
+        cells = [row.label, *(row.text(figure) for figure in FIGURES), str(len(row.seeds))]
+        if seconds:
+            cells.append(f"{row.mean('seconds') / 60:.1f}" if row.name in seconds else "")
+        if memory:
+            cells.append(f"{row.mean('peak_mb'):.0f}" if row.name in memory else "")
+        lines.append(cells)
+    return _markdown(head, lines)
+
+
+def _classes(study: Study) -> str:
+    rows = [row for row in study.rows if all("classes" in seed for seed in row.seeds)]
+    names = list(dict.fromkeys(name for row in rows for seed in row.seeds for name in seed["classes"]))
+    lines = []
+    for row in rows:
+        found = [[seed["classes"].get(name, math.nan) for seed in row.seeds] for name in names]
+        lines.append([row.label, *(f"{sum(values) / len(values):.1f}" for values in found)])
+    return _markdown(["", *names], lines)
+
+
+def _comparisons(study: Study) -> str:
+    """What the main study is for; against its bars where the data set is the one that they are set for."""
+    rows = {row.name: row for row in study.rows}
+    found = []  # what, its text, its number, its bar with a unit, the rows it is of
+    if ORACLE in rows:
+        oracle = rows[ORACLE]
+        found.append(
+            (oracle.label, f"{oracle.text('AP')} AP", oracle.mean("AP"), LEAST_ORACLE, "AP", [oracle])
+        )
+    if {"boxes", ORACLE} <= rows.keys():
+        share, pair = 100 * study.share_of_oracle(), [rows["boxes"], rows[ORACLE]]
+        what = f"{rows['boxes'].label}, share of the oracle's AP"
+        found.append((what, f"{share:.1f} %", share, LEAST_SHARE, "%", pair))
+    for names, bar in LEAST_GAINS.items():
+        if rows.keys() >= set(names):
+            pair = [rows[name] for name in names]
+            what = f"{pair[0].label}, over {pair[1].label}"
+            found.append(
+                (what, f"{_gain(*pair)} AP", pair[0].mean("AP") - pair[1].mean("AP"), bar, "AP", pair)
+            )
+    lines = [
+        [what, text, " and ".join(str(len(row.seeds)) for row in of), f"{bar} {unit}", _verdict(number, bar)]
+        for what, text, number, bar, unit, of in found
+    ]
+    head = ["comparison", "found", "seeds", "at least", "verdict"]
+    if is_composites(study):  # the bars are set for the embedded data set
+        head, lines = head[:3], [line[:3] for line in lines]
+    return _markdown(head, lines) if lines else ""
+
+
+def _gain(row: StudyRow, base: StudyRow) -> str:
+    """The difference of the means and, where both rows have several seeds, its standard error."""
+    error = math.hypot(*(each.spread("AP") / math.sqrt(len(each.seeds)) for each in (row, base)))
+    text = f"{row.mean('AP') - base.mean('AP'):+.1f}"
+    return text if math.isnan(error) else f"{text} ± {error:.1f}"
+
+
+def _verdict(number: float, bar: float) -> str:
+    return "met" if number >= bar else "**not met**"
+
+
+def _markdown(head: list[str], lines: list[list[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
+
+
+if __name__ == "__main__":
+    write_page(FOLDER)

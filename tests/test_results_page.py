@@ -1,0 +1,167 @@
+"""The page of the stored studies: its numbers, verdicts and commands are those of the files it is made of."""
+
+import importlib
+import json
+import shlex
+import statistics
+from pathlib import Path
+
+import pytest
+
+from maskfree_nb import cli, study
+from maskfree_nb.recipes import DEMO, DEMO_DATA
+from maskfree_nb.studies import STUDIES
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+DATA = {
+    "version": 3, "seed": 0, "width": 128, "height": 96, **DEMO_DATA,
+    "val_videos": 50, "val_frames": 10, "sha256": "0123456789abcdef" * 4,
+}  # fmt: skip
+SOURCE = {"kind": "composites", "source_sha256": "fedcba9876543210" * 4}
+
+
+@pytest.fixture
+def results(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("results_page")
+
+
+def seeds(*aps: float, **more) -> list[dict]:
+    return [
+        {"seed": n, "AP": ap, "AP50": 80.5, "AP75": 31.25, "mean_iou": 70.0, "box_fill": 2.0, **more}
+        for n, ap in enumerate(aps)
+    ]
+
+
+def store(folder: Path, aps: dict[str, list], stem: str = "study", **changes) -> None:
+    name = stem.removeprefix("study_") if stem[6:] in STUDIES else "main"
+    rows = [{"name": row, "label": STUDIES[name].rows[row].label, "seeds": runs} for row, runs in aps.items()]
+    content = {"name": name, "data": DATA, "settings": {**DEMO, "steps": 1500}, "rows": rows, **changes}
+    (folder / f"{stem}.json").write_text(json.dumps(content))
+
+
+def cells(page: str, start: str) -> list[str]:
+    """The cells after the first one of the first table line that starts so."""
+    line = next(line for line in page.splitlines() if line.startswith(f"| {start} |"))
+    return [cell.strip() for cell in line.split("|")[2:-1]]
+
+
+def text(results, folder: Path) -> str:
+    return results.page(results.read_studies(folder))
+
+
+def test_the_page_in_the_repository_is_that_of_the_stored_studies(results):
+    folder = FOLDER / "results"
+    assert (folder / "README.md").read_text() == text(results, folder), "run `make results`"
+    for path in folder.glob("study*.json"):
+        assert 1000 < path.with_suffix(".png").stat().st_size < 60_000
+
+
+def test_the_same_files_give_the_same_page_and_figures(results, tmp_path):
+    store(tmp_path, {"masks": seeds(60, 62), "boxes": seeds(50)})
+    store(tmp_path, {"k5": seeds(41, 45, 44), "k1": seeds(40)}, "study_k")
+    seen = []
+    for _ in range(2):
+        results.write_page(tmp_path)
+        files = ("README.md", "study.png", "study_k.png")
+        seen.append([(tmp_path / name).read_bytes() for name in files])
+    assert seen[0] == seen[1]
+    assert all(f"]({name})" in seen[0][0].decode() for name in ("study.png", "study_k.png"))
+
+
+def test_cells_are_mean_and_spread_over_the_seeds(results, tmp_path):
+    aps = [41.0, 44.5, 47.9]
+    classes = [{"star": 10.0}, {"star": 20.0}, {"star": 60.0}]
+    runs = [{**run, "classes": each} for run, each in zip(seeds(*aps, seconds=90), classes, strict=True)]
+    store(tmp_path, {"r3": runs, "r1": seeds(39.96)}, "study_radius")
+    page = text(results, tmp_path)
+    mean, spread = statistics.mean(aps), statistics.stdev(aps)
+    assert cells(page, "R = 3")[0] == f"{mean:.1f} ± {spread:.1f}"
+    assert cells(page, "R = 3")[-2:] == ["3", "1.5"]  # seeds, minutes
+    assert cells(page, "R = 1")[0] == "40.0" and cells(page, "R = 1")[-2:] == ["1", ""]
+    assert "**One seed** (R = 1): the spread is not known" in page
+    assert cells(page[page.index("<details>") :], "R = 3") == ["30.0"]
+    assert "peak MB" not in page and "verdict" not in page  # not stored; not the main study
+
+
+@pytest.mark.parametrize(
+    ("change", "flipped"),
+    [
+        ({}, None),
+        ({"masks": seeds(59.8, 60.0)}, "true masks (the oracle)"),
+        ({"masks": seeds(62, 63)}, "projection + pairwise + TK, share of the oracle's AP"),
+        ({"boxinst": seeds(54.1, 55)}, "projection + pairwise + TK, over projection + pairwise"),
+        ({"projection": seeds(51.6)}, "projection + pairwise + TK, over projection"),
+    ],
+)
+def test_each_verdict_depends_on_its_numbers(results, tmp_path, change, flipped):
+    met = {
+        "masks": seeds(60, 61),
+        "boxes": seeds(56, 57),
+        "boxinst": seeds(54, 55),
+        "projection": seeds(51.5),
+    }
+    store(tmp_path, {**met, **change})
+    page = text(results, tmp_path)
+    verdicts = {
+        line.split("|")[1].strip(): line.split("|")[-2].strip()
+        for line in page[page.index("| comparison") :].splitlines()[2:6]
+    }
+    assert len(verdicts) == 4
+    assert [what for what, verdict in verdicts.items() if verdict == "**not met**"] == [flipped] * bool(
+        flipped
+    )
+
+
+def test_a_difference_has_a_standard_error_where_both_rows_have_several_seeds(results, tmp_path):
+    store(tmp_path, {"boxes": seeds(40, 44), "boxinst": seeds(38, 39, 40), "projection": seeds(30)})
+    page = text(results, tmp_path)
+    error = (8 / 2 + 1 / 3) ** 0.5  # variances over numbers of seeds
+    over = "projection + pairwise + TK, over projection"
+    assert cells(page, f"{over} + pairwise") == [f"+3.0 ± {error:.1f} AP", "2 and 3", "2 AP", "met"]
+    assert cells(page, over) == ["+12.0 AP", "2 and 1", "5 AP", "met"]
+    assert "oracle" not in page  # a row that is not stored is not listed
+
+
+def test_the_command_trains_what_is_stored(results, tmp_path, monkeypatch, capsys):
+    settings = {
+        **DEMO,
+        "steps": 700,
+        "criterion": {**DEMO["criterion"], "box_warmup": 0.3, "tk": {"radius": 2}},
+        "clips": {"num_frames": DEMO["clips"]["num_frames"]},  # the recipe's frame_range was not there yet
+    }
+    store(tmp_path, {"k1": seeds(40, 41), "k3": seeds(42), "k5": seeds(43, 44)}, "study_k", settings=settings)
+    page = text(results, tmp_path)
+    calls = []
+    monkeypatch.setattr(study, "run_study", lambda *words, **options: calls.append((words, options)))
+    for line in page[page.index("```sh") :].split("```")[1].splitlines()[1:]:
+        cli.main([*shlex.split(line)[1:], "--out", str(tmp_path / "run")])
+    assert [(words[0], options["rows"], options["seeds"]) for words, options in calls] == [
+        ("k", ["k1", "k5"], [0, 1]),
+        ("k", ["k3"], [0]),
+    ]
+    for _, options in calls:
+        changed = {key: options[key] for key in options.keys() - {"rows", "seeds", "jobs"}}
+        assert changed.pop("clips").keys() == {"frame_range"}
+        assert changed == {"steps": 700, "criterion": {"box_warmup": 0.3, "tk": {"radius": 2}}}
+
+
+def test_composites_have_their_code_and_no_bars(results, tmp_path, monkeypatch):
+    data = {**DATA, **SOURCE, "train_videos": 800}
+    store(tmp_path, {"masks": seeds(40), "boxes": seeds(30)}, "study_composites", data=data)
+    store(tmp_path, {"masks": seeds(50)})
+    page = text(results, tmp_path)
+    main, composites = page.split("\n## ")[1:3]
+    assert "verdict" in main and "```sh" in main
+    assert "verdict" not in composites and SOURCE["source_sha256"][:16] in composites
+    calls = []
+    monkeypatch.setattr(study, "run_study", lambda *words, **options: calls.append((words, options)))
+    exec(composites.split("```")[1].removeprefix("python"), {})
+    ((words, options),) = calls
+    assert words[0] == "main" and options["rows"] == ["masks", "boxes"] and options["steps"] == 1500
+    assert options["data"]["train_videos"] == 800 and not options["data"].keys() & {
+        "version",
+        "sha256",
+        "kind",
+    }
+    assert options["make_data"].func.__name__ == "make_composites"
