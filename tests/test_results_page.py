@@ -148,12 +148,14 @@ def test_the_command_trains_what_is_stored(results, tmp_path, monkeypatch, capsy
 
 def test_composites_have_their_code_and_no_bars(results, tmp_path, monkeypatch):
     data = {**DATA, **SOURCE, "train_videos": 800}
-    store(tmp_path, {"masks": seeds(40), "boxes": seeds(30)}, "study_composites", data=data)
+    runs = {"masks": seeds(40, peak_mb=912), "boxes": seeds(30)}
+    store(tmp_path, runs, "study_composites", data=data)
     store(tmp_path, {"masks": seeds(50)})
     page = text(results, tmp_path)
     main, composites = page.split("\n## ")[1:3]
     assert "verdict" in main and "```sh" in main
     assert "verdict" not in composites and SOURCE["source_sha256"][:16] in composites
+    assert cells(composites, "true masks (the oracle)")[-2:] == ["1", "912"]
     calls = []
     monkeypatch.setattr(study, "run_study", lambda *words, **options: calls.append((words, options)))
     exec(composites.split("```")[1].removeprefix("python"), {})
