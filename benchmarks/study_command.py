@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from maskfree_nb.criterion import CriterionConfig
 from maskfree_nb.data.clips import ClipConfig
+from maskfree_nb.data.composites import make_composites
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.recipes import DEMO, DEMO_DATA
 from maskfree_nb.studies import plan
@@ -41,11 +42,11 @@ def is_composites(study: Study) -> bool:
 
 
 def is_made_by_default(study: Study) -> bool:
-    """Whether `maskfree study` makes the data set of this study, with no option."""
-    parameters = inspect.signature(make_embedded).parameters
+    """Whether `maskfree study` makes the data set of this study, with no option for its sizes."""
+    parameters = inspect.signature(make_composites if is_composites(study) else make_embedded).parameters
     default = {name: parameters[name].default for name in SIZES}
     made = {**default, **DEMO_DATA, **plan(study.name).data}
-    return not is_composites(study) and all(study.data[name] == made[name] for name in SIZES)
+    return all(study.data[name] == made[name] for name in SIZES)
 
 
 def changes(settings: dict) -> dict[str, object]:
@@ -84,6 +85,8 @@ def _shell(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
     words += ["--seeds", *map(str, seeds)]
     if changed := changes(study.settings):
         words += ["--set", *(f"{name}={json.dumps(value)}" for name, value in changed.items())]
+    if is_composites(study):
+        words += ["--composites", "instances.json", "JPEGImages"]
     return shlex.join(words)
 
 

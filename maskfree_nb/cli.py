@@ -5,11 +5,13 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from maskfree_nb import __version__
 from maskfree_nb.errors import InputError, TrainingDiverged
 from maskfree_nb.options import build
+from maskfree_nb.studies import STUDIES
 from maskfree_nb.train_config import TrainConfig, read_train_config
 
 EXAMPLES = {
@@ -41,7 +43,9 @@ EXAMPLES = {
   maskfree demo --out runs/demo""",
     "study": """examples:
   maskfree study main                            every supervision, three seeds: hours; it resumes if stopped
-  maskfree study main --seeds 0 --set steps=500  a quick look""",
+  maskfree study radius --seeds 0                an ablation
+  maskfree study main --seeds 0 --set steps=500  a quick look
+  maskfree study main --composites real/instances.json real/JPEGImages""",
 }
 COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
 
@@ -134,12 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     study = _add(
         commands, "study", "Train the same model in several ways, with several seeds, and compare.", _study
     )
-    study.add_argument("name", help="main: true masks, boxes, and the parts of the losses from boxes")
+    study.add_argument("name", help="main, or an ablation: " + ", ".join(list(STUDIES)[1:]))
     study.add_argument("--out", type=Path, help="default: runs/study_NAME")
     study.add_argument("--rows", nargs="+", help="only these rows of the table")
     study.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     study.add_argument("--jobs", type=int, default=2, help="runs side by side, of one thread each")
     study.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as in maskfree train")
+    study.add_argument(
+        "--composites",
+        nargs=2,
+        metavar=("ANNOTATIONS", "IMAGES"),
+        help="on composites of these real clips with true masks, instead of the default data set",
+    )
     return parser
 
 
@@ -254,14 +264,22 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
+    from maskfree_nb.data.composites import make_composites
+    from maskfree_nb.data.embedded import make_embedded
     from maskfree_nb.study import run_study
     from maskfree_nb.viz.study import read_study
 
-    out = options.out or Path("runs") / f"study_{options.name}"
+    make_data = make_embedded
+    if options.composites:
+        annotations, images = options.composites
+        make_data = partial(make_composites, annotations=annotations, images=images)
+    default = "runs/study_" + ("composites_" if options.composites else "") + options.name
+    out = options.out or Path(default)
     overrides: dict = {}
     for setting in options.set:
         _assign(overrides, setting)
-    run_study(options.name, out, rows=options.rows, seeds=options.seeds, jobs=options.jobs, **overrides)
+    run = partial(run_study, options.name, out, rows=options.rows, seeds=options.seeds, jobs=options.jobs)
+    run(make_data=make_data, **overrides)
     print(read_study(out / "study.json").table())
     print(f"written: {out / 'study.json'}")
 

@@ -97,12 +97,14 @@ def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
         images = {split: str(data / split / "JPEGImages") for split in ("train", "val")}
         config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=images["train"])
         atomic.write_json(out / "options.json", asdict(config), indent=2)
+        trained = (out / "model.safetensors").exists()
         memory = _command("train", out, "--config", out / "options.json", "--resume")
-        atomic.write_json(out / "memory.json", {"peak_mb": memory})
+        if not trained:
+            atomic.write_json(out / "memory.json", {"peak_mb": memory})
         validation = ("--annotations", data / "val.json", "--images", images["val"])
         _command("eval", out / "model.safetensors", *validation, "--out", out)
         print(f"{out}: {metrics.read_text()}", flush=True)
-    figures = json.loads(metrics.read_text())
+    figures, memory = json.loads(metrics.read_text()), out / "memory.json"
     return {
         "seed": seed,
         **{name: figures[name] for name in ("AP", "AP50", "AP75", "AR10")},
@@ -110,7 +112,7 @@ def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
         "box_fill": figures["box_fill_AP"],
         "classes": figures["classes"],
         "seconds": round(_seconds(out / "log.jsonl")),
-        **json.loads((out / "memory.json").read_text()),
+        **(json.loads(memory.read_text()) if memory.exists() else {}),
     }
 
 

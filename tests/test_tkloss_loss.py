@@ -295,7 +295,8 @@ def test_rgb_is_compared_as_it_is_where_the_colour_space_says_so():
     assert colours.shape == (2, 3, 2, 2)
     torch.testing.assert_close(colours[:, 0, 0], torch.tensor([[100.0, 100.0], [20.0, 20.0]]))
     assert not colours[:, 1:].any() and not colours[:, :, 1].any()
-    options = {"radius": 1, "patch_size": 1, "region": "frame", "threshold": 1.56e-18}  # d <= 82: red is 80 apart
+    # d <= 82: the reds are 80 apart in RGB, 85 in Lab
+    options = {"radius": 1, "patch_size": 1, "region": "frame", "threshold": 1.56e-18}
     in_rgb = TKLoss(colour_space="rgb", **options).match(frames).count()
     in_lab = TKLoss(**options).match(frames).count()
     assert in_rgb.tolist() != in_lab.tolist()
