@@ -1,6 +1,6 @@
 """What each study compares: the rows of its table, and how each differs from the recipe."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from maskfree_nb.errors import InputError
 
@@ -22,11 +22,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study: its question, and its rows by name; `data` overrides sizes of the recipe's data set."""
+    """A study.
+
+    Attributes:
+        question: what its rows differ in.
+        rows: by name.
+        data: sizes of the data set other than the recipe's.
+        settings: what differs from the recipe in every row, as `Row.options`.
+    """
 
     question: str
     rows: dict[str, Row]
     data: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
 
 
 def _criterion(label: str, **options) -> Row:
@@ -103,6 +111,45 @@ STUDIES = {
 }
 
 
+FROM_THE_SHIPPED_MODEL = {
+    "init": "tiny_boxes",
+    "steps": 400,
+    "batch_size": 4,
+    "learning_rate": 4e-4,
+    "warmup_steps": 20,
+    "criterion": {"box_warmup": 0.0},
+}
+STUDIES["switches"] = Plan(
+    "other weights, neighbours and matches, in 400 more steps from the shipped model",
+    {
+        "recipe": Row("the recipe"),
+        "masks": _criterion("true masks (the oracle)", supervision="masks"),
+        "boxinst": _criterion("without TK", supervision="boxinst"),
+        "tk": _criterion("without pairwise", pairwise_weight=0.0),
+        "pairwise_1": _criterion("pairwise weight 1 (recipe: 5)", pairwise_weight=1.0),
+        "boxinst_1": _criterion("the same without TK", supervision="boxinst", pairwise_weight=1.0),
+        "tk_20": _criterion("TK weight 20 (recipe: 5)", tk_weight=20.0),
+        "near": _criterion("neighbours 1 pixel away (recipe: 2)", pairwise_dilation=1),
+        "like": _criterion("neighbours of similarity 0.6 (recipe: 0.3)", pairwise_threshold=0.6),
+        "unlike": _criterion("neighbours of similarity 0.1", pairwise_threshold=0.1),
+        "loose": _tk("matches of similarity 0.0005 (recipe: 0.05)", threshold=0.0005),
+        "tube_5": Row("T = 5, 3 clips a step", {"clips": {"num_frames": 5}, "batch_size": 3}),
+    },
+    settings=FROM_THE_SHIPPED_MODEL,
+)
+STUDIES["collapse"] = Plan(
+    "when training from boxes fails, in 400 steps of 4 clips",
+    {
+        "recipe": Row("the recipe"),
+        "no_warmup": _criterion("no box warm-up", box_warmup=0.0),
+        "slow": Row("learning rate 1e-5", {"learning_rate": 1e-5}),
+        "much_tk": _criterion("TK weight 500", tk_weight=500.0),
+        "all_match": _tk("every patch matches (D = 0)", threshold=0.0),
+    },
+    settings={"steps": 400, "batch_size": 4},
+)
+
+
 def plan(name: str, rows: list[str] | None = None) -> Plan:
     """Return the study called `name`, with those of its rows that are wanted (None: all).
 
@@ -118,4 +165,4 @@ def plan(name: str, rows: list[str] | None = None) -> Plan:
     for row in rows or ():
         if row not in study.rows:
             raise InputError(f"row of the study is {row!r}, expected one of {', '.join(study.rows)}")
-    return Plan(study.question, {row: study.rows[row] for row in rows or study.rows}, study.data)
+    return replace(study, rows={row: study.rows[row] for row in rows or study.rows})

@@ -63,7 +63,7 @@ def run_study(
     out = Path(out)
     summary = make_data(out / "data", **({**DEMO_DATA, **study.data} if data is None else data))
     print(summary)
-    settings = _merged(DEMO, overrides)
+    settings = _merged(_merged(DEMO, study.settings), overrides)
     with ThreadPoolExecutor(jobs) as pool:  # row by row within a seed, so that the first table comes early
         runs = [
             pool.submit(_run, study.rows[row], out / row / f"seed_{seed}", out / "data", seed, settings)
@@ -111,7 +111,7 @@ def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
         "mean_iou": figures["mean_IoU"],
         "box_fill": figures["box_fill_AP"],
         "classes": figures["classes"],
-        "seconds": round(_seconds(out / "log.jsonl")),
+        **_of_the_log(out / "log.jsonl"),
         **(json.loads(memory.read_text()) if memory.exists() else {}),
     }
 
@@ -156,6 +156,11 @@ def _command(*arguments: str | Path) -> int:
     return usage.ru_maxrss // 1024
 
 
-def _seconds(log: Path) -> float:
-    """The time of all steps of a run."""
-    return sum(json.loads(line)["seconds"] for line in log.read_text().splitlines())
+def _of_the_log(path: Path) -> dict:
+    """The time of all steps of a run, and the alarms that it heard, by step."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    alarms = [f"step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", ())]
+    return {
+        "seconds": round(sum(line["seconds"] for line in lines)),
+        **({"alarms": alarms} if alarms else {}),
+    }

@@ -21,8 +21,9 @@ class TrainConfig:
         learning_rate, backbone_factor, weight_decay, clip_norm, warmup_steps: AdamW with a linear rise and a
             cosine decay; the backbone learns `backbone_factor` times as fast.
         ema_decay: of the moving average of the weights that is kept as the result; 0: the weights themselves.
-        init: a model to start from: one of `train`, or an official or Hugging Face checkpoint of the same
-            shape, whose class head is then drawn anew; None: from nothing.
+        init: a model to start from: one of `train`, the name of one that comes with the package
+            (`pretrained`), or an official or Hugging Face checkpoint of the same shape, whose class head is
+            then drawn anew; None: from nothing.
         checkpoint_every, keep_checkpoints: steps between checkpoints, and how many of them stay.
         mixed_precision: `no` or `bf16`.
         workers: processes that load clips; 0: none beside the training process.

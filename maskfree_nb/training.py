@@ -27,6 +27,7 @@ from maskfree_nb.errors import InputError, TrainingDiverged
 from maskfree_nb.model.checkpoints import is_ours, load_model, load_official, save_model
 from maskfree_nb.model.mask2former import ModelConfig, VideoMask2Former, model_config, normalise_frames
 from maskfree_nb.options import build
+from maskfree_nb.pretrained import pretrained
 from maskfree_nb.run_folder import claim, load_newest_checkpoint, save_checkpoint, trim_log
 from maskfree_nb.schedules import learning_rate_factor
 from maskfree_nb.train_config import TrainConfig
@@ -131,14 +132,16 @@ def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
     wanted = model_config(config.preset, **{**config.model, **classes})
     if config.init is None:
         return VideoMask2Former(wanted)
-    if not is_ours(config.init):
+    named = not Path(config.init).suffix
+    init = pretrained(config.init) if named else Path(config.init)
+    if not is_ours(init):
         model = VideoMask2Former(wanted)
-        load_official(model, config.init, reset_class_head=True)
+        load_official(model, init, reset_class_head=True)
         return model
-    model = load_model(config.init)
+    model = load_model(init)
     if model.config != wanted:
         raise InputError(
-            f"{config.init}: holds another model ({model.config}) than the run asks for ({wanted}); "
+            f"{init}: holds another model ({model.config}) than the run asks for ({wanted}); "
             "choose the same preset and the same number of classes"
         )
     return model

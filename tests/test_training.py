@@ -16,10 +16,12 @@ from tolerances import TOL
 from torch.testing import assert_close
 
 from maskfree_nb import training
+from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.errors import InputError, TrainingDiverged
 from maskfree_nb.launch import train_in_processes
 from maskfree_nb.model.mask2former import VideoMask2Former, model_config
 from maskfree_nb.options import build
+from maskfree_nb.pretrained import pretrained
 from maskfree_nb.train_config import TrainConfig, read_train_config
 from maskfree_nb.training import train
 
@@ -237,3 +239,15 @@ def test_unknown_options_are_named(small):
         build(TrainConfig, small_options(*small, learning_rat=1), "run.json")
     with pytest.raises(InputError, match=r"run\.json: 'annotations' is missing"):
         build(TrainConfig, {"images": "x"}, "run.json")
+
+
+def test_a_model_that_comes_with_the_package_starts_a_run_by_its_name(tmp_path):
+    make_embedded(tmp_path / "data", train_videos=2, train_frames=3, val_videos=1, val_frames=1)
+    small = {"annotations": tmp_path / "data/train.json", "images": tmp_path / "data/train/JPEGImages"}
+    small = {name: str(path) for name, path in small.items()}
+    config = TrainConfig(**small, init="tiny_boxes", steps=1, batch_size=1, learning_rate=0.0)
+    trained = load_file(train(config, tmp_path / "run", progress=False))
+    for name, weight in load_file(pretrained("tiny_boxes")).items():
+        torch.testing.assert_close(trained[name], weight)
+    with pytest.raises(InputError, match="no trained model is called 'huge'; the package has tiny_boxes"):
+        train(replace(config, init="huge"), tmp_path / "other", progress=False)
