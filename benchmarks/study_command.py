@@ -11,6 +11,7 @@ from maskfree_nb.data.composites import make_composites
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.recipes import DEMO, DEMO_DATA
 from maskfree_nb.studies import plan
+from maskfree_nb.study import merged
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.viz.study import Study
 
@@ -49,14 +50,14 @@ def is_made_by_default(study: Study) -> bool:
     return all(study.data[name] == made[name] for name in SIZES)
 
 
-def changes(settings: dict) -> dict[str, object]:
-    """Return how a study's settings differ from the recipe, by dotted name.
+def changes(settings: dict, recipe: dict = DEMO) -> dict[str, object]:
+    """Return how a study's settings differ from `recipe`, by dotted name.
 
     >>> from maskfree_nb.recipes import DEMO
     >>> changes({**DEMO, "steps": 9, "clips": {**DEMO["clips"], "flip": 0.0}})
     {'steps': 9, 'clips.flip': 0.0}
     """
-    recipe = _flat(_complete(DEMO))
+    recipe = _flat(_complete(recipe))
     return {name: value for name, value in _flat(_complete(settings)).items() if recipe.get(name) != value}
 
 
@@ -83,7 +84,7 @@ def _shell(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
     if rows != list(plan(study.name).rows):
         words += ["--rows", *rows]
     words += ["--seeds", *map(str, seeds)]
-    if changed := changes(study.settings):
+    if changed := changes(study.settings, merged(DEMO, plan(study.name).settings)):
         words += ["--set", *(f"{name}={json.dumps(value)}" for name, value in changed.items())]
     if is_composites(study):
         words += ["--composites", "instances.json", "JPEGImages"]
@@ -92,7 +93,7 @@ def _shell(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
 
 def _python(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
     nested: dict = {}
-    for name, value in changes(study.settings).items():
+    for name, value in changes(study.settings, merged(DEMO, plan(study.name).settings)).items():
         *parents, last = name.split(".")
         place = nested
         for parent in parents:

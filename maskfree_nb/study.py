@@ -63,7 +63,7 @@ def run_study(
     out = Path(out)
     summary = make_data(out / "data", **({**DEMO_DATA, **study.data} if data is None else data))
     print(summary)
-    settings = _merged(_merged(DEMO, study.settings), overrides)
+    settings = merged(merged(DEMO, study.settings), overrides)
     with ThreadPoolExecutor(jobs) as pool:  # row by row within a seed, so that the first table comes early
         runs = [
             pool.submit(_run, study.rows[row], out / row / f"seed_{seed}", out / "data", seed, settings)
@@ -89,7 +89,7 @@ def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
     """Train and evaluate one model in processes of their own; return its figures, in percent points."""
     metrics = out / "metrics.json"
     if not metrics.exists():
-        options = _merged(settings, row.options)
+        options = merged(settings, row.options)
         oracle = options["criterion"]["supervision"] == "masks"
         annotations = data / ("train_oracle.json" if oracle else "train.json")
         if row.share < 1:
@@ -116,17 +116,18 @@ def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
     }
 
 
-def _merged(options: dict, changes: dict) -> dict:
-    """`options` with `changes`, nested ones one by one.
+def merged(options: dict, changes: dict) -> dict:
+    """Return `options` with `changes`, nested ones one by one.
 
-    >>> _merged({"steps": 5, "clips": {"flip": 0.5}}, {"clips": {"num_frames": 3}})
+    >>> merged({"steps": 5, "clips": {"flip": 0.5}}, {"clips": {"num_frames": 3}})
     {'steps': 5, 'clips': {'flip': 0.5, 'num_frames': 3}}
     """
-    merged = dict(options)
+    result = dict(options)
     for name, value in changes.items():
-        known = merged.get(name)
-        merged[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged
+        known = result.get(name)
+        both = isinstance(known, dict) and isinstance(value, dict)
+        result[name] = merged(known, value) if both else value
+    return result
 
 
 def _thinned(annotations: Path, share: float, path: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from maskfree_nb import cli, study
 from maskfree_nb.recipes import DEMO, DEMO_DATA
-from maskfree_nb.studies import STUDIES
+from maskfree_nb.studies import STUDIES, plan
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 DATA = {
@@ -47,7 +47,7 @@ def cells(page: str, start: str) -> list[str]:
 
 
 def text(results, folder: Path) -> str:
-    return results.page(results.read_studies(folder))
+    return results.page(folder, results.read_studies(folder))
 
 
 def test_the_page_in_the_repository_is_that_of_the_stored_studies(results):
@@ -141,9 +141,30 @@ def test_the_command_trains_what_is_stored(results, tmp_path, monkeypatch, capsy
         ("k", ["k3"], [0]),
     ]
     for _, options in calls:
-        changed = {key: options[key] for key in options.keys() - {"rows", "seeds", "jobs"}}
+        changed = {key: options[key] for key in options.keys() - {"rows", "seeds", "jobs", "make_data"}}
         assert changed.pop("clips").keys() == {"frame_range"}
         assert changed == {"steps": 700, "criterion": {"box_warmup": 0.3, "tk": {"radius": 2}}}
+
+
+def test_composites_of_the_recipes_sizes_have_a_command(results, tmp_path, monkeypatch, capsys):
+    data = {**DATA, **SOURCE, **DEMO_DATA}
+    store(tmp_path, {"masks": seeds(40), "boxes": seeds(30)}, "study_composites", data=data)
+    page = text(results, tmp_path)
+    calls = []
+    monkeypatch.setattr(study, "run_study", lambda *words, **options: calls.append((words, options)))
+    (line,) = page[page.index("```sh") :].split("```")[1].splitlines()[1:]
+    cli.main([*shlex.split(line)[1:], "--out", str(tmp_path / "run")])
+    ((words, options),) = calls
+    assert words[0] == "main" and options["rows"] == ["masks", "boxes"]
+    assert options["make_data"].func.__name__ == "make_composites"
+    assert options["make_data"].keywords == {"annotations": "instances.json", "images": "JPEGImages"}
+
+
+def test_a_study_with_settings_of_its_own_names_only_what_differs_from_these(results, tmp_path):
+    settings = study.merged(study.merged(DEMO, plan("switches").settings), {"steps": 300})
+    store(tmp_path, {"recipe": seeds(40)}, "study_switches", settings=settings)
+    line = "maskfree study switches --rows recipe --seeds 0 --set steps=300"
+    assert line in text(results, tmp_path).splitlines()
 
 
 def test_composites_have_their_code_and_no_bars(results, tmp_path, monkeypatch):

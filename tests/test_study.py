@@ -33,7 +33,7 @@ def test_the_rows_of_the_main_study_differ_in_what_supervises_the_masks_alone():
 def test_every_row_of_every_study_is_a_configuration_and_none_but_the_oracle_sees_masks(name):
     seen = []
     for row in plan(name).rows.values():
-        options = study._merged(study._merged(DEMO, plan(name).settings), row.options)
+        options = study.merged(study.merged(DEMO, plan(name).settings), row.options)
         criterion = build(CriterionConfig, options["criterion"], "criterion")
         clips = build(ClipConfig, options["clips"], "clips")
         build(TKLoss, dict(criterion.tk), "tk")
