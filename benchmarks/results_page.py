@@ -1,6 +1,7 @@
 """Draw the page of the stored studies: `python benchmarks/results_page.py`.
 
-Reads every `study*.json` of `benchmarks/results`, and writes README.md and a figure of each study there.
+Reads every `study*.json` of `benchmarks/results`, and `residuals*.json` where a study has one, and writes
+README.md and a figure of each study there.
 Every number of the page comes from those files.
 """
 
@@ -8,7 +9,9 @@ import io
 import math
 from pathlib import Path
 
+from markdown_table import markdown_table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from residual_section import read_residuals, residual_section
 from study_command import command, is_composites
 
 from maskfree_nb import atomic
@@ -43,7 +46,7 @@ def write_page(folder: Path) -> None:
         content = io.BytesIO()
         figure.savefig(content, format="png", metadata={"Software": None})
         atomic.write_bytes(folder / f"{stem}.png", content.getvalue())
-    atomic.write_text(folder / "README.md", page(studies))
+    atomic.write_text(folder / "README.md", page(folder, studies))
 
 
 def read_studies(folder: Path) -> dict[str, Study]:
@@ -53,9 +56,9 @@ def read_studies(folder: Path) -> dict[str, Study]:
     return {stem: read_study(folder / f"{stem}.json") for stem in stems}
 
 
-def page(studies: dict[str, Study]) -> str:
-    """The text of the page."""
-    sections = [_section(stem, study) for stem, study in studies.items()]
+def page(folder: Path, studies: dict[str, Study]) -> str:
+    """The text of the page of the studies in a folder."""
+    sections = [_section(folder, stem, study) for stem, study in studies.items()]
     measured = {study.name for study in studies.values() if not is_composites(study)}
     missing = [name for name in STUDIES if name not in measured]
     if missing:
@@ -63,7 +66,7 @@ def page(studies: dict[str, Study]) -> str:
     return "\n".join([HEAD, *sections])
 
 
-def _section(stem: str, study: Study) -> str:
+def _section(folder: Path, stem: str, study: Study) -> str:
     question = study.question or plan(study.name).question
     title = (
         question[0].upper() + question[1:] + (", composites of real video" if is_composites(study) else "")
@@ -85,6 +88,8 @@ def _section(stem: str, study: Study) -> str:
     parts.append(f"![{title}]({stem}.png)")
     if study.name == "main":
         parts.append(_comparisons(study))
+    if residuals := read_residuals(folder, stem, study):
+        parts.append(residual_section(residuals, stem, study))
     if any("classes" in seed for row in study.rows for seed in row.seeds):
         summary = "<summary>AP of each class, mean over the seeds</summary>"
         parts.append(f"<details>{summary}\n\n{_classes(study)}\n\n</details>")
@@ -118,7 +123,7 @@ def _table(study: Study) -> str:
         if memory:
             cells.append(f"{row.mean('peak_mb'):.0f}" if row.name in memory else "")
         lines.append(cells)
-    return _markdown(head, lines)
+    return markdown_table(head, lines)
 
 
 def _classes(study: Study) -> str:
@@ -128,7 +133,7 @@ def _classes(study: Study) -> str:
     for row in rows:
         found = [[seed["classes"].get(name, math.nan) for seed in row.seeds] for name in names]
         lines.append([row.label, *(f"{sum(values) / len(values):.1f}" for values in found)])
-    return _markdown(["", *names], lines)
+    return markdown_table(["", *names], lines)
 
 
 def _comparisons(study: Study) -> str:
@@ -158,7 +163,7 @@ def _comparisons(study: Study) -> str:
     head = ["comparison", "found", "seeds", "at least", "verdict"]
     if is_composites(study):  # the bars are set for the embedded data set
         head, lines = head[:3], [line[:3] for line in lines]
-    return _markdown(head, lines) if lines else ""
+    return markdown_table(head, lines) if lines else ""
 
 
 def _gain(row: StudyRow, base: StudyRow) -> str:
@@ -170,11 +175,6 @@ def _gain(row: StudyRow, base: StudyRow) -> str:
 
 def _verdict(number: float, bar: float) -> str:
     return "met" if number >= bar else "**not met**"
-
-
-def _markdown(head: list[str], lines: list[list[str]]) -> str:
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
 
 
 if __name__ == "__main__":
