@@ -19,6 +19,7 @@ COLUMNS = 2  # tracks beside each other
 PANELS = 3
 WIDTH, CAPTION = 8, 0.24  # inches
 DPI = 100
+LEVELS = 16  # of brightness in a channel; fewer levels, fewer bytes
 MARGIN = 8  # pixels of the frame around the object, at least
 
 
@@ -41,7 +42,7 @@ def write_picture(path: Path, video_set: VideoSet, losses: list[Loss]) -> None:
     figure = loss_figure(video_set, losses)
     FigureCanvasAgg(figure)
     content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
+    figure.savefig(content, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
     atomic.write_bytes(path, content.getvalue())
 
 
@@ -62,8 +63,9 @@ def loss_figure(video_set: VideoSet, losses: list[Loss]) -> Figure:
 def _draw_strip(panels: np.ndarray, video_set: VideoSet, loss: Loss) -> None:
     video = next(video for video in video_set.videos if video.id == loss.video_id)
     track = next(track for track in video.tracks if track.id == loss.track_id)
-    image = read_frame(video_set, video, loss.frame).permute(1, 2, 0).numpy() // 8 * 8  # half the bytes
-    grey = image.mean(-1) // 8 * 8  # on which the mask is seen, whatever the object's colour
+    step = 256 // LEVELS
+    image = read_frame(video_set, video, loss.frame).permute(1, 2, 0).numpy() // step * step
+    grey = image.mean(-1) // step * step  # on which the mask is seen, whatever the object's colour
     name = video_set.categories[track.category].name
     masks = (None, loss.oracle, loss.boxes)
     captions = (
