@@ -9,13 +9,17 @@ from collections import deque
 from collections.abc import Mapping
 
 WINDOW = 100  # steps that a figure is averaged over
-VANISHED, RECTANGLES = 0.1, 0.9  # box fill at which masks are (nearly) empty, or are boxes
+# box fill at which masks are (nearly) empty, are threads that touch the sides of their boxes, or are boxes
+VANISHED, THREADS, RECTANGLES = 0.1, 0.2, 0.9
 TOO_FEW, TOO_MANY = 0.02, 0.9  # matches a pixel; the latter of the K that there can be
 
 MESSAGES = {
     "vanished": "the masks have vanished (they fill {value:.2f} of their boxes): the losses from boxes are "
     "content with empty masks; train with a longer box warm-up (criterion.box_warmup), or a smaller "
     "criterion.tk_weight and criterion.pairwise_weight",
+    "threads": "the masks have thinned out (they fill {value:.2f} of their boxes): a thread that touches all "
+    "sides of its box is enough for the projection loss; unless the objects are as thin as that, train with a "
+    "longer box warm-up (criterion.box_warmup), or a smaller criterion.tk_weight and criterion.pairwise_weight",
     "rectangles": "the masks are rectangles (they fill {value:.2f} of their boxes): colour does not part the "
     "objects from what is behind them, or counts too little; look at `maskfree data stats`, and raise "
     "criterion.tk_weight and criterion.pairwise_weight",
@@ -67,7 +71,9 @@ class Alarms:
 
     def _kind(self, name: str, value: float) -> str | None:
         if name == "box_fill":
-            return "vanished" if value < VANISHED else "rectangles" if value > RECTANGLES else None
+            if value < THREADS:
+                return "vanished" if value < VANISHED else "threads"
+            return "rectangles" if value > RECTANGLES else None
         if value < TOO_FEW:
             return "no matches"
         return "all match" if value > TOO_MANY * self.most_matches else None

@@ -20,6 +20,7 @@ def sound(figures: list[dict[str, float]], most_matches: int = 5) -> list[str]:
     ("figures", "words"),
     [
         ({"box_fill": 0.05}, ("vanished", "0.05 of their boxes", "criterion.box_warmup")),
+        ({"box_fill": 0.16}, ("thinned out", "0.16 of their boxes", "criterion.box_warmup")),
         ({"box_fill": 0.97}, ("rectangles", "0.97 of their boxes", "criterion.tk_weight")),
         ({"box_fill": 0.5, "matches_per_pixel": 0.001}, ("0.001 matches", "clips.frame_range")),
         (
