@@ -11,6 +11,7 @@ from pathlib import Path
 
 from markdown_table import markdown_table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from reach_section import reach_section
 from residual_section import read_residuals, residual_section
 from study_command import command, is_composites
 
@@ -61,6 +62,7 @@ def page(folder: Path, studies: dict[str, Study]) -> str:
     sections = [_section(folder, stem, study) for stem, study in studies.items()]
     measured = {study.name for study in studies.values() if not is_composites(study)}
     missing = [name for name in STUDIES if name not in measured]
+    sections += reach_section(folder)
     if missing:
         sections.append(f"## Not measured yet\n\n`maskfree study NAME` for {', '.join(missing)}.\n")
     return "\n".join([HEAD, *sections])

@@ -17,9 +17,10 @@ MESSAGES = {
     "vanished": "the masks have vanished (they fill {value:.2f} of their boxes): the losses from boxes are "
     "content with empty masks; train with a longer box warm-up (criterion.box_warmup), or a smaller "
     "criterion.tk_weight and criterion.pairwise_weight",
-    "threads": "the masks have thinned out (they fill {value:.2f} of their boxes): a thread that touches all "
-    "sides of its box is enough for the projection loss; unless the objects are as thin as that, train with a "
-    "longer box warm-up (criterion.box_warmup), or a smaller criterion.tk_weight and criterion.pairwise_weight",
+    "threads": "the masks have thinned out (they fill {value:.2f} of their boxes): threads that touch all "
+    "sides of their boxes are enough for the projection loss; unless the objects are as thin as that, train "
+    "with a longer box warm-up (criterion.box_warmup), or a smaller criterion.tk_weight and "
+    "criterion.pairwise_weight",
     "rectangles": "the masks are rectangles (they fill {value:.2f} of their boxes): colour does not part the "
     "objects from what is behind them, or counts too little; look at `maskfree data stats`, and raise "
     "criterion.tk_weight and criterion.pairwise_weight",

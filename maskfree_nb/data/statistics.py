@@ -152,7 +152,7 @@ def _clip_ratios(video_set: VideoSet, video: Video, setting: Setting, max_frames
     length = min(video.length, max_frames)
     frames = torch.stack([read_frame(video_set, video, t) for t in range(length)])
     lab = rgb_to_lab(frames, setting.stride, channel_order=setting.channel_order, quantise=False)
-    masks, boxes = _masks_and_boxes(video, length, setting.stride)  # bool [N, T, h, w] each
+    masks, boxes = masks_and_boxes(video, length, setting.stride)  # bool [N, T, h, w] each
     box_fill = _ratio((masks & boxes).sum(), (masks | boxes).sum())
     return [
         box_fill,
@@ -188,7 +188,7 @@ def _affinity_ratios(lab: Tensor, masks: Tensor, boxes: Tensor) -> list[float]:
     return [_ratio(affine, neighbours), _ratio(wrong, affine)]
 
 
-def _masks_and_boxes(video: Video, length: int, stride: int) -> tuple[Tensor, Tensor]:
+def masks_and_boxes(video: Video, length: int, stride: int) -> tuple[Tensor, Tensor]:
     """Return the true masks and the filled boxes on the map, bool [N, T, h, w] each."""
     masks = torch.zeros(len(video.tracks), length, video.height, video.width)
     boxes = torch.zeros_like(masks)
