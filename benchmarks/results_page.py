@@ -87,7 +87,7 @@ def _section(folder: Path, stem: str, study: Study) -> str:
             f"**One seed**{which}: the spread is not known, and a difference below about {SEED_AP} AP "
             "cannot be told from chance."
         )
-    parts.append(f"![{title}]({stem}.png)")
+    parts += [_alarms(study), f"![{title}]({stem}.png)"]
     if study.name == "main":
         parts.append(_comparisons(study))
     if residuals := read_residuals(folder, stem, study):
@@ -109,6 +109,17 @@ def _data(study: Study) -> str:
         f"sha256 `{data['sha256'][:16]}`. "
         f"Training: {settings['steps']} steps of {settings['batch_size']} clips."
     )
+
+
+def _alarms(study: Study) -> str:
+    """What the logs of the runs warned of, a line each, without cause and remedy; "" if of nothing."""
+    lines = []
+    for row in study.rows:
+        for run in row.seeds:
+            for alarm in run.get("alarms", ()):
+                step, message = alarm.split(": ", 1)
+                lines.append(f"- {row.label}, seed {run['seed']}, {step}: {message.split(':')[0]}")
+    return "\n".join(["Alarms of the logs:", "", *lines]) if lines else ""
 
 
 def _table(study: Study) -> str:

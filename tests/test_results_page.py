@@ -160,6 +160,19 @@ def test_composites_of_the_recipes_sizes_have_a_command(results, tmp_path, monke
     assert options["make_data"].keywords == {"annotations": "instances.json", "images": "JPEGImages"}
 
 
+def test_alarms_of_the_logs_are_listed_and_silence_is_not(results, tmp_path):
+    heard = {"alarms": ["step 99: the masks have vanished (they fill 0.06 of their boxes): why; do this"]}
+    store(tmp_path, {"no_warmup": seeds(1, **heard), "recipe": seeds(20)}, "study_collapse")
+    lines = text(results, tmp_path).splitlines()
+    first = lines.index("Alarms of the logs:")
+    assert lines[first + 2 : first + 4] == [
+        "- no box warm-up, seed 0, step 99: the masks have vanished (they fill 0.06 of their boxes)",
+        "",
+    ]
+    store(tmp_path, {"recipe": seeds(20)}, "study_collapse")
+    assert "Alarms" not in text(results, tmp_path)
+
+
 def test_a_study_with_settings_of_its_own_names_only_what_differs_from_these(results, tmp_path):
     settings = study.merged(study.merged(DEMO, plan("switches").settings), {"steps": 300})
     store(tmp_path, {"recipe": seeds(40)}, "study_switches", settings=settings)
