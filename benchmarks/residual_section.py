@@ -93,5 +93,5 @@ def _stored_as(stem: str) -> str:
 
 
 def _command(study: Study) -> str:
-    name = "composites" if is_composites(study) else study.name
+    name = "composites_" * is_composites(study) + study.name
     return f"python benchmarks/residual_errors.py runs/study_{name}"

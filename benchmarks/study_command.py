@@ -105,7 +105,7 @@ def _python(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
         "data": {name: study.data[name] for name in SIZES},
         **nested,
     }
-    lines = [repr(study.name), repr(f"runs/study_{'composites' if is_composites(study) else study.name}")]
+    lines = [repr(study.name), repr(f"runs/study_{'composites_' * is_composites(study)}{study.name}")]
     lines += [f"{name}={value!r}" for name, value in options.items()]
     if is_composites(study):
         lines.append(f"make_data={MAKE_COMPOSITES}")

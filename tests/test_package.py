@@ -99,6 +99,11 @@ def test_readme_quotes_the_stored_study():
     longest = max(seed["seconds"] for row in study.rows for seed in row.seeds)
     assert f"at most {longest / 60:.0f} minutes on one core" in readme
 
+    composites = read_study(ROOT / "benchmarks/results/study_composites.json")
+    ap = {row.name: row.mean("AP") for row in composites.rows}
+    sentence = f"the AP is {ap['masks']:.1f} from masks, {ap['boxes']:.1f} from boxes with TK-Loss"
+    assert f"{sentence} and {ap['boxinst']:.1f} without." in readme
+
 
 @pytest.mark.slow
 def test_the_wheel_trains_and_evaluates_in_an_empty_environment(tmp_path):
