@@ -13,7 +13,12 @@ WINDOW = 100  # steps that a figure is averaged over
 VANISHED, THREADS, RECTANGLES = 0.1, 0.2, 0.9
 TOO_FEW, TOO_MANY = 0.02, 0.9  # matches a pixel; the latter of the K that there can be
 
+LEARNT = 0.3  # box fill that a warm-up must have come to: its target is 1
+
 MESSAGES = {
+    "not learnt": "the masks are nearly empty at the end of the box warm-up (they fill {value:.2f} of their "
+    "boxes), although filled boxes were their target: too little was learnt; raise learning_rate, steps or "
+    "criterion.box_warmup",
     "vanished": "the masks have vanished (they fill {value:.2f} of their boxes): the losses from boxes are "
     "content with empty masks; train with a longer box warm-up (criterion.box_warmup), or a smaller "
     "criterion.tk_weight and criterion.pairwise_weight",
@@ -47,27 +52,37 @@ class Alarms:
     def __init__(self, most_matches: int):
         self.most_matches = most_matches
         self._recent = {name: deque(maxlen=WINDOW) for name in ("box_fill", "matches_per_pixel")}
+        self._warmup: list[float] = []  # box fill of its steps
         self._heard: set[str] = set()
 
     def update(self, figures: Mapping[str, float | None]) -> list[str]:
         """Take in the figures of one step; returns what is newly wrong, in words.
 
-        Steps of the warm-up do not count, as filled boxes are its mask targets; nor do figures that do not
-        exist (None or NaN: no object in any clip).
+        While filled boxes are the target of the masks nothing sounds; the end of that is judged by the last
+        quarter of its steps. Figures that do not exist (None or NaN: no object in any clip) do not count.
         """
-        if figures.get("box_warmup", 0.0) > 0:
+        known = {name: figures[name] for name in self._recent if _exists(figures.get(name))}
+        warmup = figures.get("box_warmup", 0.0)
+        if warmup == 1:
+            self._warmup += [known["box_fill"]] if "box_fill" in known else []
             return []
+        kinds = []
+        quarter = len(self._warmup) // 4
+        if quarter >= 5:  # fewer steps tell nothing
+            mean = sum(self._warmup[-quarter:]) / quarter
+            kinds.append(("not learnt" if mean < LEARNT else None, mean))
+        if warmup == 0:
+            for name, value in known.items():
+                self._recent[name].append(value)
+            for name, recent in self._recent.items():
+                if len(recent) == WINDOW:
+                    mean = sum(recent) / WINDOW
+                    kinds.append((self._kind(name, mean), mean))
         messages = []
-        for name, recent in self._recent.items():
-            value = figures.get(name)
-            if value is not None and math.isfinite(value):
-                recent.append(value)
-            if len(recent) == WINDOW:
-                mean = sum(recent) / WINDOW
-                kind = self._kind(name, mean)
-                if kind is not None and kind not in self._heard:
-                    self._heard.add(kind)
-                    messages.append(MESSAGES[kind].format(value=mean))
+        for kind, value in kinds:
+            if kind is not None and kind not in self._heard:
+                self._heard.add(kind)
+                messages.append(MESSAGES[kind].format(value=value))
         return messages
 
     def _kind(self, name: str, value: float) -> str | None:
@@ -78,3 +93,7 @@ class Alarms:
         if value < TOO_FEW:
             return "no matches"
         return "all match" if value > TOO_MANY * self.most_matches else None
+
+
+def _exists(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

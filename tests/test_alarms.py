@@ -48,6 +48,17 @@ def test_these_are_no_alarms(line):
     assert sound([line] * (3 * WINDOW)) == []
 
 
+def test_a_warmup_that_taught_nothing_is_an_alarm_when_it_ends():
+    dark = [{"box_warmup": 1.0, "box_fill": 0.6}] * 60 + [{"box_warmup": 1.0, "box_fill": 0.05}] * 20
+    assert sound(dark) == []
+    (message,) = sound([*dark, {"box_warmup": 0.9, "box_fill": 0.05}, {"box_warmup": 0.8, "box_fill": 0.05}])
+    assert "end of the box warm-up (they fill 0.05" in message and "raise learning_rate" in message
+    bright = [{"box_warmup": 1.0, "box_fill": 0.05}] * 60 + [{"box_warmup": 1.0, "box_fill": 0.6}] * 20
+    assert sound([*bright, {"box_warmup": 0.9, "box_fill": 0.6}]) == []
+    short = [{"box_warmup": 1.0, "box_fill": 0.05}] * 19
+    assert sound([*short, {"box_warmup": 0.9, "box_fill": 0.05}]) == []
+
+
 def test_a_single_odd_step_is_no_alarm():
     assert sound([{"box_fill": 0.5}] * WINDOW + [{"box_fill": 0.0}] + [{"box_fill": 0.5}] * WINDOW) == []
 
