@@ -186,15 +186,16 @@ def _tick(row: StudyRow) -> str:
 
 
 def _draw_bars(panel: Axes, study: Study, figure: str) -> None:
+    longest = max(row.mean(figure) for row in study.rows)
     for y, row in enumerate(study.rows):
         values, spread = row.values(figure), row.spread(figure)
         panel.barh(y, row.mean(figure), height=0.62, color=COLOURS.get(row.name, SKY))
         if not math.isnan(spread):
             panel.errorbar(row.mean(figure), y, xerr=spread, color="black", capsize=4, linewidth=1.4)
         panel.plot(values, np.full(len(values), y), "o", color="black", markerfacecolor="white", markersize=4)
-        panel.annotate(
-            f"{row.mean(figure):.1f}", (0, y), (5, 0), textcoords="offset points", va="center", fontsize=10
-        )
+        beside = values.max() if row.mean(figure) < longest / 3 else 0  # no room within a short bar
+        place = dict(xy=(beside, y), xytext=(5, 0), textcoords="offset points")
+        panel.annotate(f"{row.mean(figure):.1f}", **place, va="center", fontsize=10)
     for row in study.rows:
         if row.name == ORACLE:
             panel.axvline(row.mean(figure), color="0.35", linewidth=1, linestyle="--", zorder=0)
