@@ -13,11 +13,13 @@ class Row:
         label: for readers.
         options: what differs from the recipe, as fields of `TrainConfig`; nested ones add to the recipe's.
         share: of the training videos, evenly spaced, 0..1.
+        contrast: of all frames, those held out as well, 0..1: less makes the videos homogeneous.
     """
 
     label: str
     options: dict = field(default_factory=dict)
     share: float = 1.0
+    contrast: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,19 @@ STUDIES = {
         {space: _tk(space.upper(), colour_space=space) for space in ("lab", "rgb")},
     ),
     "order": Plan(
-        "the order of a tube's frames",
+        "the order of the frames of a tube of five",
         {order: Row(order, {"clips": {"order": order}}) for order in ("chronological", "shuffled")},
+        settings={"clips": {"num_frames": 5}},  # of three, every order pairs the same frames
+    ),
+    "warmup": Plan(
+        "how long filled boxes are the target, and how they give way",
+        {
+            **{
+                f"warm_{percent}": _criterion(f"{percent} % of the steps", box_warmup=percent / 100)
+                for percent in (10, 20, 40, 60)
+            },
+            "decay": _criterion("5 %, then less and less until 95 %", box_warmup=0.05, box_ramp=0.9),
+        },
     ),
     "share": Plan(
         "the share of the training videos",
@@ -145,6 +158,7 @@ STUDIES["collapse"] = Plan(
         "slow": Row("learning rate 1e-5", {"learning_rate": 1e-5}),
         "much_tk": _criterion("TK weight 500", tk_weight=500.0),
         "all_match": _tk("every patch matches (D = 0)", threshold=0.0),
+        "fog": Row("homogeneous video (contrast 10 %)", contrast=0.1),
     },
     settings={"steps": 400, "batch_size": 4},
 )

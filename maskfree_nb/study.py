@@ -20,6 +20,7 @@ from pathlib import Path
 
 from maskfree_nb import atomic
 from maskfree_nb.data.embedded import make_embedded
+from maskfree_nb.data.fog import fade_frames
 from maskfree_nb.errors import InputError
 from maskfree_nb.launch import ON_CPU
 from maskfree_nb.recipes import DEMO, DEMO_DATA
@@ -94,8 +95,13 @@ def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
         annotations = data / ("train_oracle.json" if oracle else "train.json")
         if row.share < 1:
             annotations = _thinned(annotations, row.share, out / "annotations.json")
-        images = {split: str(data / split / "JPEGImages") for split in ("train", "val")}
-        config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=images["train"])
+        images = {split: data / split / "JPEGImages" for split in ("train", "val")}
+        if row.contrast < 1:
+            images = {
+                split: fade_frames(folder, out / "faded" / split, row.contrast)
+                for split, folder in images.items()
+            }
+        config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=str(images["train"]))
         atomic.write_json(out / "options.json", asdict(config), indent=2)
         trained = (out / "model.safetensors").exists()
         memory = _command("train", out, "--config", out / "options.json", "--resume")
