@@ -75,6 +75,13 @@ STUDIES = {
         "the side of a patch in mask pixels",
         {f"p{side}": _tk(f"{side} x {side}", patch_size=side) for side in (1, 3, 5)},
     ),
+    "weight": Plan(
+        "the weight of TK-Loss, beside a pairwise weight of 5",
+        {
+            f"w{weight}": _criterion(f"weight {weight}", tk_weight=float(weight))
+            for weight in (0.5, 1, 2, 5, 20)
+        },
+    ),
     "tube": Plan(
         "which frames of a tube of five are paired",
         {
