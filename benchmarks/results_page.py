@@ -88,7 +88,7 @@ def _section(folder: Path, stem: str, study: Study) -> str:
             "cannot be told from chance."
         )
     parts += [_alarms(study), f"![{title}]({stem}.png)"]
-    if study.name == "main":
+    if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
         parts.append(_comparisons(study))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
@@ -101,6 +101,8 @@ def _section(folder: Path, stem: str, study: Study) -> str:
 def _data(study: Study) -> str:
     data, settings = study.data, study.settings
     kind = "composites of real video" if is_composites(study) else "the embedded data set"
+    if data.get("style", "handheld") != "handheld":
+        kind += f" in the style `{data['style']}`"
     source = f" made of clips of sha256 `{data['source_sha256'][:16]}`," if is_composites(study) else ""
     return (
         f"Data: {kind}, version {data['version']}, seed {data['seed']},{source} "
@@ -150,7 +152,7 @@ def _classes(study: Study) -> str:
 
 
 def _comparisons(study: Study) -> str:
-    """What the main study is for; against its bars where the data set is the one that they are set for."""
+    """How boxes compare with masks and with fewer losses; in the main study, on its own data, with bars."""
     rows = {row.name: row for row in study.rows}
     found = []  # what, its text, its number, its bar with a unit, the rows it is of
     if ORACLE in rows:
@@ -174,7 +176,7 @@ def _comparisons(study: Study) -> str:
         for what, text, number, bar, unit, of in found
     ]
     head = ["comparison", "found", "seeds", "at least", "verdict"]
-    if is_composites(study):  # the bars are set for the embedded data set
+    if study.name != "main" or is_composites(study):  # the bars are set for the embedded data set
         head, lines = head[:3], [line[:3] for line in lines]
     return markdown_table(head, lines) if lines else ""
 

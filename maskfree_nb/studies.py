@@ -30,12 +30,14 @@ class Plan:
         question: what its rows differ in.
         rows: by name.
         data: sizes of the data set other than the recipe's.
+        style: how the embedded data set is filmed; other than its default, no other data set will do.
         settings: what differs from the recipe in every row, as `Row.options`.
     """
 
     question: str
     rows: dict[str, Row]
     data: dict = field(default_factory=dict)
+    style: str = "handheld"
     settings: dict = field(default_factory=dict)
 
 
@@ -156,6 +158,11 @@ STUDIES["switches"] = Plan(
         "tube_5": Row("T = 5, 3 clips a step", {"clips": {"num_frames": 5}, "batch_size": 3}),
     },
     settings=FROM_THE_SHIPPED_MODEL,
+)
+STUDIES["fixed"] = Plan(
+    "what supervises the masks, under a fixed camera before a fine, strong texture",
+    STUDIES["main"].rows,
+    style="fixed",
 )
 STUDIES["collapse"] = Plan(
     "when training from boxes fails, in 400 steps of 4 clips",

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -58,9 +59,14 @@ def run_study(
         The content of `study.json`.
 
     Raises:
-        InputError: no such study or row, or a run that failed; the others are kept.
+        InputError: no such study or row, other data for a study that makes its own, or a run that failed;
+            the other runs are kept.
     """
     study = plan(name, rows)
+    if study.style != "handheld":
+        if make_data is not make_embedded:
+            raise InputError(f"study {name!r} is of videos of a kind that it makes itself, not of others")
+        make_data = partial(make_embedded, style=study.style)
     out = Path(out)
     summary = make_data(out / "data", **({**DEMO_DATA, **study.data} if data is None else data))
     print(summary)

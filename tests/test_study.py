@@ -60,6 +60,12 @@ def test_an_unknown_study_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_study_that_makes_its_own_videos_takes_no_others(tmp_path):
+    with pytest.raises(InputError, match="study 'fixed' is of videos of a kind that it makes itself"):
+        study.run_study("fixed", tmp_path, make_data=lambda folder, **sizes: None)
+    assert not any(tmp_path.iterdir())
+
+
 def test_an_unknown_row_is_refused(tmp_path):
     with pytest.raises(InputError, match="row of the study is 'flow', expected one of masks, boxes"):
         study.run_study("main", tmp_path, rows=["boxes", "flow"])

@@ -14,7 +14,6 @@ from maskfree_nb.data.embedded.shapes import CLASSES, outline
 
 EDGE_SAMPLES = 8  # outline samples a frame pixel, along each axis
 SIZE = (0.3, 0.42)  # reach of an object, of the frame's height
-SPEED = (0.0, 2.5)  # pixels a frame
 PASSING_SHARE, PASSING_SPEED = 0.25, (5.0, 8.0)  # of the objects that enter or leave
 CROWDING = 0.65  # least distance of two objects, of the sum of their reaches
 TILT = 0.5  # radians, standard deviation of an object's rotation in the middle of the video
@@ -106,7 +105,7 @@ def draw_actor(rng: Generator, split: str, camera: Camera, others: list[Actor]) 
 def _draw_staying(rng: Generator, shot: Shot) -> tuple[ndarray, ndarray]:
     """Return place and velocity, in the middle of the video, of an object that stays in the frame."""
     place = rng.uniform(0.2, 0.8, 2) * (shot.width, shot.height)
-    return place, direction(rng) * rng.uniform(*SPEED)
+    return place, direction(rng) * rng.uniform(*shot.style.object_speed)
 
 
 def _draw_passing(rng: Generator, shot: Shot) -> tuple[ndarray, ndarray]:

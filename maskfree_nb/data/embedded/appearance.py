@@ -16,8 +16,6 @@ OVERSAMPLING = 2  # texture pixels a frame pixel: bilinear sampling of a smooth 
 
 # The numbers below were tuned until the statistics of the data set (maskfree_nb/data/statistics.py) came near
 # those of real clips. Colours are luma and chroma differences (YCbCr) in grey levels; deviations are of luma.
-BACKGROUND_MAGNIFICATION = (0.4, 0.8)  # frame pixels a pixel of the photograph
-BACKGROUND_DEVIATION = (18.0, 70.0)
 BACKGROUND_SATURATION = (0.2, 0.6)
 BACKGROUND_HUE_TURN = 0.8  # radians, standard deviation
 OBJECT_MAGNIFICATION = (0.4, 1.2)
@@ -38,13 +36,22 @@ TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.
 TO_RGB = np.linalg.inv(TO_YCC)
 
 
-def draw_background(rng: Generator, split: str, size: tuple[int, int]) -> tuple[str, ndarray]:
-    """Return the name of a random photograph of a split, and a texture for `size` (width, height) from it."""
+def draw_background(
+    rng: Generator,
+    split: str,
+    size: tuple[int, int],
+    magnification: tuple[float, float],
+    contrast: tuple[float, float],
+) -> tuple[str, ndarray]:
+    """Return the name of a random photograph of a split, and a texture for `size` (width, height) from it.
+
+    Its magnification and its contrast are drawn from the ranges given, see `Style`.
+    """
     name = str(rng.choice(BACKGROUNDS))
-    piece = random_crop(name, split, size, _log_uniform(rng, BACKGROUND_MAGNIFICATION), rng)
+    piece = random_crop(name, split, size, _log_uniform(rng, magnification), rng)
     colours = _turn_hue(piece @ TO_YCC.T, rng.normal(0, BACKGROUND_HUE_TURN))
     mean = colours.mean((0, 1))
-    colours = (colours - mean) * _gain(colours[..., 0], rng.uniform(*BACKGROUND_DEVIATION)) + mean
+    colours = (colours - mean) * _gain(colours[..., 0], rng.uniform(*contrast)) + mean
     colours[..., 1:] *= rng.uniform(*BACKGROUND_SATURATION)
     return name, _texture(colours)
 

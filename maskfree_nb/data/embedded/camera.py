@@ -7,20 +7,19 @@ from numpy import ndarray
 from numpy.random import Generator
 
 from maskfree_nb.data.embedded.appearance import draw_background, sample
+from maskfree_nb.data.embedded.style import STYLES, Style
 
 MARGIN = 40  # pixels of background around the frame, for the camera to move over
-CAMERA_SPEED = (0.0, 2.5)  # pixels a frame
-SHAKE = 1.2  # pixels
-ZOOM = ROLL = 0.006  # a frame: share, radians
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Size of the frames in pixels, and their number."""
+    """Size of the frames in pixels, their number, and how they are filmed."""
 
     width: int
     height: int
     length: int
+    style: Style = STYLES["handheld"]
 
     def since_middle(self, t: float) -> float:
         """Return the frames that have passed since the middle of the shot."""
@@ -69,15 +68,16 @@ class Camera:
 
 def draw_camera(rng: Generator, split: str, shot: Shot) -> Camera:
     """Draw a random background with its motion."""
-    name, plate = draw_background(rng, split, (shot.width + 2 * MARGIN, shot.height + 2 * MARGIN))
+    style, size = shot.style, (shot.width + 2 * MARGIN, shot.height + 2 * MARGIN)
+    name, plate = draw_background(rng, split, size, style.magnification, style.contrast)
     return Camera(
         shot=shot,
         photograph=name,
         plate=plate,
-        velocity=direction(rng) * rng.uniform(*CAMERA_SPEED),
-        zoom=rng.normal(0, ZOOM),
-        roll=rng.normal(0, ROLL),
-        shake=(Wave.draw(rng, SHAKE, (2.5, 8)), Wave.draw(rng, SHAKE, (2.5, 8))),
+        velocity=direction(rng) * rng.uniform(*style.camera_speed),
+        zoom=rng.normal(0, style.zoom),
+        roll=rng.normal(0, style.roll),
+        shake=(Wave.draw(rng, style.shake, (2.5, 8)), Wave.draw(rng, style.shake, (2.5, 8))),
     )
 
 

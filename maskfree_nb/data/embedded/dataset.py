@@ -1,6 +1,7 @@
 """The default data set, made from a seed and written in the layout of `data/dataset_folder.py`."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,6 +9,8 @@ from maskfree_nb.data.dataset_folder import DatasetSummary, make_dataset
 from maskfree_nb.data.embedded.camera import Shot
 from maskfree_nb.data.embedded.scene import render_video
 from maskfree_nb.data.embedded.shapes import CLASSES
+from maskfree_nb.data.embedded.style import STYLES
+from maskfree_nb.errors import InputError
 
 VERSION = 3  # of the generator: the same version, seed and sizes give the same data
 
@@ -17,6 +20,11 @@ class EmbeddedSummary(DatasetSummary):
     """What was made: the content of `dataset.json`."""
 
     NAME: ClassVar[str] = "embedded data set"
+
+    style: str = "handheld"  # see `STYLES`
+
+    def __str__(self) -> str:
+        return super().__str__() + ("" if self.style == "handheld" else f", style {self.style}")
 
 
 def make_embedded(
@@ -29,6 +37,7 @@ def make_embedded(
     val_frames: int = 10,
     width: int = 128,
     height: int = 96,
+    style: str = "handheld",
 ) -> EmbeddedSummary:
     """Make the default data set, or keep it if the folder holds the same one already.
 
@@ -38,22 +47,36 @@ def make_embedded(
         train_videos, val_videos: number of videos of each split.
         train_frames, val_frames: frames of each video.
         width, height: of the frames in pixels.
+        style: `handheld`, which resembles real clips, or `fixed`: a camera that stands still before a fine,
+            strong texture, and faster objects.
 
     Raises:
-        InputError: a number that is too small, or a folder that holds something else than a data set made by
-            this function; it is left as it is.
+        InputError: an unknown style; a number that is too small; or a folder that holds something else than
+            a data set made by this function; it is left as it is.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "data"
     >>> make_embedded(folder, train_videos=1, val_videos=1).train_videos
     1
     """
+    if style not in STYLES:
+        raise InputError(f"style is {style!r}, expected one of {', '.join(STYLES)}")
+    shot = partial(Shot, width, height, style=STYLES[style])
     wanted = EmbeddedSummary(
-        VERSION, seed, width, height, train_videos, train_frames, val_videos, val_frames, sha256=""
+        version=VERSION,
+        seed=seed,
+        width=width,
+        height=height,
+        train_videos=train_videos,
+        train_frames=train_frames,
+        val_videos=val_videos,
+        val_frames=val_frames,
+        sha256="",
+        style=style,
     )
     return make_dataset(
         folder,
         wanted,
         CLASSES,
-        lambda rng, split, length: render_video(rng, split, Shot(width, height, length)),
+        lambda rng, split, length: render_video(rng, split, shot(length=length)),
     )
