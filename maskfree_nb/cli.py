@@ -81,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     make = _add(data_commands, "make", "Make the default data set in the YouTube-VIS layout.", _data_make)
     make.add_argument("folder", type=Path)
     make.add_argument("--seed", type=int, default=0, help="another seed, another data set (default: 0)")
+    make.add_argument(
+        "--style",
+        default="handheld",
+        help="how it is filmed: handheld (default), or fixed: a camera that stands still",
+    )
     composites = _add(
         data_commands,
         "composites",
@@ -172,7 +177,7 @@ def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
 def _data_make(options: argparse.Namespace) -> None:
     from maskfree_nb.data.embedded import make_embedded
 
-    print(make_embedded(options.folder, seed=options.seed))
+    print(make_embedded(options.folder, seed=options.seed, style=options.style))
 
 
 def _data_composites(options: argparse.Namespace) -> None:
