@@ -132,7 +132,23 @@ STUDIES = {
     ),
 }
 
-
+FINE = {"model": {"mask_stride": 2}}
+STUDIES["variants"] = Plan(
+    "other weights, matches and maps, from nothing",
+    {
+        "masks": _criterion("true masks (the oracle)", supervision="masks"),
+        "boxes": Row("the recipe"),
+        "boxinst": _criterion("without TK", supervision="boxinst"),
+        "tk_1": _criterion("TK weight 1 (recipe: 5)", tk_weight=1.0),
+        "pairwise_1": _criterion("pairwise weight 1 (recipe: 5)", pairwise_weight=1.0),
+        "boxinst_1": _criterion("the same without TK", supervision="boxinst", pairwise_weight=1.0),
+        "mild": _criterion(
+            "both weights 1, D = 0.005", pairwise_weight=1.0, tk_weight=1.0, tk={"threshold": 0.005}
+        ),
+        "fine": Row("masks of stride 2 (recipe: 4)", FINE),
+        "masks_fine": Row("oracle, stride 2", {**FINE, "criterion": {"supervision": "masks"}}),
+    },
+)
 FROM_THE_SHIPPED_MODEL = {
     "init": "tiny_boxes",
     "steps": 400,
