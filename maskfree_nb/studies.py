@@ -109,13 +109,13 @@ STUDIES = {
         settings={"clips": {"num_frames": 5}},  # of three, every order pairs the same frames
     ),
     "warmup": Plan(
-        "how long filled boxes are the target, and how they give way",
+        "the share of the steps with filled boxes as the target",
         {
             **{
-                f"warm_{percent}": _criterion(f"{percent} % of the steps", box_warmup=percent / 100)
+                f"warm_{percent}": _criterion(f"{percent} %", box_warmup=percent / 100)
                 for percent in (10, 20, 40, 60)
             },
-            "decay": _criterion("5 %, then less and less until 95 %", box_warmup=0.05, box_ramp=0.9),
+            "decay": _criterion("fading, 5 to 95 %", box_warmup=0.05, box_ramp=0.9),
         },
     ),
     "share": Plan(

@@ -81,6 +81,14 @@ def test_rows_with_numbers_are_drawn_along_them(tmp_path):
     figure.draw_without_rendering()
 
 
+def test_rows_of_different_names_are_bars_though_they_end_in_numbers(tmp_path):
+    rows = [
+        {"name": name, "label": name, "seeds": [seed(0, 40.0)]} for name in ("masks", "tk_1", "pairwise_1")
+    ]
+    panel = study_figure(read_study(stored(tmp_path, {"rows": rows}))).axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["masks", "tk_1", "pairwise_1"]
+
+
 def test_two_series_share_their_ticks_and_have_a_legend(tmp_path):
     rows = [
         {"name": f"{series}_{share}", "label": f"{series}, {share} %", "seeds": [seed(0, ap)]}

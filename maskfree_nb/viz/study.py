@@ -129,10 +129,11 @@ def read_study(path: str | Path) -> Study:
 def study_figure(study: Study) -> Figure:
     """Draw a study: of each row the mean, a whisker for its spread, a white dot for each seed.
 
-    Rows whose names end in a number are drawn along it, evenly spaced; else each row is a bar, and the dashed
-    line is the oracle's mean, which the others are held against.
+    Rows of one name but for a number at its end are drawn along that number, evenly spaced; where no two are,
+    each row is a bar, and the dashed line is the oracle's mean, which the others are held against.
     """
-    if any(NUMBERED.fullmatch(row.name) for row in study.rows):
+    series = [_numbered(row)[0] for row in study.rows]
+    if any(series.count(name) > 1 for name in series if name):
         figure = Figure(figsize=(8, 2.9), dpi=100, layout="constrained")
         for panel, name in zip(figure.subplots(1, len(DRAWN_IN_ORDER)), DRAWN_IN_ORDER, strict=True):
             _draw_series(panel, study, name)
