@@ -44,7 +44,10 @@ test-fast: .venv/.done
 
 notebooks: .venv/.done
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False \
-		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb notebooks/solutions/*.ipynb
+		--ExecutePreprocessor.record_timing=False --ClearMetadataPreprocessor.enabled=True \
+		--ClearMetadataPreprocessor.clear_cell_metadata=False \
+		"--ClearMetadataPreprocessor.preserve_nb_metadata_mask={'kernelspec', ('language_info', 'name')}" \
+		notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 bench: .venv/.done
 	$(BIN)/python benchmarks/run_kernels.py --json runs/bench/kernels.json
