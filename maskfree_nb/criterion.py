@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskfree_nb.boxloss import box_masks, colour_affinity, pairwise_loss, projection_loss, union_region
+from maskfree_nb.boxloss import (
+    box_masks,
+    colour_affinity,
+    fill_loss,
+    pairwise_loss,
+    projection_loss,
+    union_region,
+)
 from maskfree_nb.data.clips import ClipBatch
 from maskfree_nb.errors import InputError
 from maskfree_nb.maskloss import box_fill, mask_losses, outside_loss
@@ -30,7 +37,9 @@ class CriterionConfig:
         supervision: `boxes` (MaskFreeVIS: projection + pairwise + TK), `boxinst` (projection + pairwise: the
             baseline) or `masks` (the oracle: cross entropy + Dice on true masks).
         class_weight, no_object_weight: of the cross entropy over classes, and of its no-object class.
-        projection_weight, pairwise_weight, tk_weight, outside_weight: of the losses from boxes.
+        projection_weight, pairwise_weight, tk_weight, outside_weight, fill_weight: of the losses from boxes.
+        fill_floor: the share of its box that an object is taken to fill at least, where fill_weight > 0. That
+            is an assumption, and not one for thin objects seen aslant.
         mask_weight, dice_weight: of cross entropy and Dice (the oracle, and the box warm-up).
         box_warmup, box_ramp: shares of the steps, see `schedules.box_warmup`; not used by `masks`.
         pairwise_dilation, pairwise_threshold: of the in-frame neighbours and their colour similarity.
@@ -48,6 +57,8 @@ class CriterionConfig:
     pairwise_weight: float = 5.0
     tk_weight: float = 5.0
     outside_weight: float = 1.0
+    fill_weight: float = 0.0
+    fill_floor: float = 0.4
     mask_weight: float = 5.0
     dice_weight: float = 5.0
     matching: str = "boxes"
@@ -63,6 +74,8 @@ class CriterionConfig:
             raise InputError(f"supervision is {self.supervision!r}, expected one of {', '.join(SUPERVISION)}")
         if self.matching not in MATCHING:
             raise InputError(f"matching is {self.matching!r}, expected one of {', '.join(MATCHING)}")
+        if not 0 < self.fill_floor <= 1:
+            raise InputError(f"fill_floor is {self.fill_floor!r}, expected a share above 0 and at most 1")
 
 
 class Targets(NamedTuple):
@@ -259,6 +272,10 @@ class Criterion(nn.Module):
             "outside": Term(outside_loss(mask_logits, boxes), config.outside_weight, instances),
             "pairwise": Term(pairwise, config.pairwise_weight, (neighbours[clips] * boxes).sum()),
         }
+        if config.fill_weight > 0:
+            present = boxes.any(-1).any(-1).sum().float()
+            fill = fill_loss(mask_logits, boxes, config.fill_floor)
+            terms["fill"] = Term(fill, config.fill_weight, present)
         if matching.matches is not None:
             region = union_region(boxes)  # [N, h, w]
             tk = self.tk_loss(mask_logits, matching.matches, region, clips)

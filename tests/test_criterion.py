@@ -53,13 +53,16 @@ TERMS = {
 }
 
 
+@pytest.mark.parametrize("fill_weight", [0.0, 3.0])
 @pytest.mark.parametrize("supervision", TERMS)
-def test_the_loss_is_the_weighted_sum_of_its_terms_over_layers(supervision):
-    config = CriterionConfig(supervision=supervision)
+def test_the_loss_is_the_weighted_sum_of_its_terms_over_layers(supervision, fill_weight):
+    config = CriterionConfig(supervision=supervision, fill_weight=fill_weight, fill_floor=0.9)
     batch = collate_clips([make_clip(1, 2), make_clip(2, 1)])
     loss, figures = Criterion(config)(make_predictions(2), batch)
     terms = {name.removeprefix("loss_"): value for name, value in figures.items() if name.startswith("loss_")}
-    assert terms.keys() == TERMS[supervision]
+    fill = {"fill"} if fill_weight and supervision != "masks" else set()
+    assert terms.keys() == TERMS[supervision] | fill
+    assert not fill or terms["fill"] > 0
     weighted = sum(getattr(config, f"{name}_weight") * value for name, value in terms.items())
     assert_close(loss.detach(), LAYERS * weighted, **TOL["float32 sums"])
 
@@ -69,7 +72,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms_over_layers(supervision):
 def test_every_prediction_gets_a_finite_gradient(supervision, objects):
     predictions = make_predictions(2)
     batch = collate_clips([make_clip(seed, count) for seed, count in enumerate(objects)])
-    loss, _ = Criterion(CriterionConfig(supervision=supervision))(predictions, batch)
+    loss, _ = Criterion(CriterionConfig(supervision=supervision, fill_weight=1.0))(predictions, batch)
     loss.backward()
     for layer in predictions:
         assert layer.logits.grad.isfinite().all() and layer.logits.grad.abs().sum() > 0
@@ -209,3 +212,8 @@ def test_bad_options_are_named():
         build(CriterionConfig, {"supervision": "mask"}, "here")
     with pytest.raises(InputError, match="here: unknown option 'tk_wait'"):
         build(CriterionConfig, {"tk_wait": 1}, "here")
+
+
+def test_a_floor_of_the_fill_that_is_no_share_is_refused():
+    with pytest.raises(InputError, match="fill_floor is 40, expected a share above 0 and at most 1"):
+        CriterionConfig(fill_floor=40)

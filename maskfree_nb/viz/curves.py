@@ -22,6 +22,7 @@ TITLES = {
     "loss_dice": "mask Dice",
     "loss_projection": "box projection",
     "loss_outside": "outside the box",
+    "loss_fill": "fill of the box",
     "loss_pairwise": "pairwise colour",
     "loss_tk": "TK-Loss",
     "matches_per_pixel": "matches a pixel",
