@@ -73,8 +73,8 @@ class Answer:
     iou: float
 
 
-def write_residuals(folder: Path, out: Path) -> dict:
-    """Measure every run of the study in `folder`; write the numbers and the picture into `out`.
+def write_residuals(folder: Path, out: Path, stem: str | None = None) -> dict:
+    """Measure every run of the study in `folder`; write the numbers and the picture into `out`, as `stem`.
 
     The clips that composites are made of may not be given away: of them no picture is written into the
     repository, save into its `runs`, which git ignores; the numbers are.
@@ -108,7 +108,7 @@ def write_residuals(folder: Path, out: Path) -> dict:
         "rows": rows,
     }
     kind = "composites" if is_composites(study) else study.name
-    stem = "residuals" if kind == "main" else f"residuals_{kind}"
+    stem = stem or ("residuals" if kind == "main" else f"residuals_{kind}")
     common = [seed for name, seed in answers if name == BOXES and (ORACLE, seed) in answers]
     losses = worst_losses(truths, *(answers[row, common[0]] for row in (ORACLE, BOXES))) if common else []
     if not losses:
@@ -223,9 +223,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("study", type=Path, help="folder that `maskfree study` wrote")
     default = ROOT / "benchmarks" / "results"
     parser.add_argument("--out", type=Path, default=default, help="folder (default benchmarks/results)")
+    parser.add_argument("--name", help="of the files written, without ending (default: as said above)")
     options = parser.parse_args(arguments)
     try:
-        content = write_residuals(options.study, options.out)
+        content = write_residuals(options.study, options.out, options.name)
     except InputError as error:
         sys.exit(str(error))
     print(tables(content))

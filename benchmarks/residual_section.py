@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from markdown_table import markdown_table
-from study_command import is_composites
+from study_command import folder_of, is_composites, usual_stem
 
 from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation.reading import load_json
@@ -45,7 +45,7 @@ def read_residuals(folder: Path, stem: str, study: Study) -> dict | None:
             if expected is None or not math.isclose(seed["mean_iou"], expected, abs_tol=0.02):
                 raise InputError(
                     f"{name}: row {row['name']}, seed {seed['seed']}: mean_iou is {seed['mean_iou']}, "
-                    f"{stem}.json has {expected}; run `{_command(study)}`"
+                    f"{stem}.json has {expected}; run `{_command(study, stem)}`"
                 )
     return content
 
@@ -55,7 +55,7 @@ def residual_section(content: dict, stem: str, study: Study) -> str:
     small, medium = content["size_limits"]
     parts = [
         "### Residual errors",
-        f"```sh\n{_command(study)}\n```",
+        f"```sh\n{_command(study, stem)}\n```",
         "Pixels that the best track of the right class gets wrong, in percent of the object's true pixels, "
         f"mean over the {content['tracks']} true tracks: *missing* ones of the object and *extra* ones, "
         f"*near* its true outline (within {content['near']} pixels) or *far* from it, the extra ones inside "
@@ -92,6 +92,7 @@ def _stored_as(stem: str) -> str:
     return stem.replace("study", "residuals", 1)
 
 
-def _command(study: Study) -> str:
-    name = "composites_" * is_composites(study) + study.name
-    return f"python benchmarks/residual_errors.py runs/study_{name}"
+def _command(study: Study, stem: str) -> str:
+    folder = folder_of(study, stem)
+    name = "" if stem == usual_stem(study) else f" --name {_stored_as(stem)}"
+    return f"python benchmarks/residual_errors.py {folder}{name}"

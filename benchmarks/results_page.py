@@ -19,8 +19,12 @@ from maskfree_nb import atomic
 from maskfree_nb.studies import STUDIES, plan
 from maskfree_nb.viz.study import FIGURES, ORACLE, Study, StudyRow, read_study, study_figure
 
+TITLES = {  # of studies stored once more, with other settings
+    "study_unfilled": ", without the fill loss",
+    "study_long": ", without the fill loss and in more steps",
+}
 FOLDER = Path(__file__).parent / "results"
-ORDER = ["study", "study_long", "study_composites", *(f"study_{name}" for name in STUDIES)]
+ORDER = ["study", *TITLES, "study_composites", *(f"study_{name}" for name in STUDIES)]
 SEED_AP = 3  # what one seed of so short a run is worth, as was seen while the recipe was sought
 LEAST_SHARE, LEAST_ORACLE = 92, 60  # percent of the oracle's AP that boxes are to keep; AP of the oracle
 LEAST_GAINS = {("boxes", "boxinst"): 2, ("boxes", "projection"): 5}  # AP of one row over another
@@ -73,9 +77,8 @@ def _section(folder: Path, stem: str, study: Study) -> str:
     title = (
         question[0].upper() + question[1:] + (", composites of real video" if is_composites(study) else "")
     )
-    if stem == "study_long":
-        title += ", in more steps"
-    language, code = command(study)
+    title += TITLES.get(stem, "")
+    language, code = command(study, stem)
     parts = [
         f"## {title}",
         _data(study),
@@ -91,7 +94,7 @@ def _section(folder: Path, stem: str, study: Study) -> str:
         )
     parts += [_alarms(study), f"![{title}]({stem}.png)"]
     if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
-        parts.append(_comparisons(study))
+        parts.append(_comparisons(study, with_bars=stem == "study"))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
     if any("classes" in seed for row in study.rows for seed in row.seeds):
@@ -153,8 +156,8 @@ def _classes(study: Study) -> str:
     return markdown_table(["", *names], lines)
 
 
-def _comparisons(study: Study) -> str:
-    """How boxes compare with masks and with fewer losses; in the main study, on its own data, with bars."""
+def _comparisons(study: Study, with_bars: bool) -> str:
+    """How boxes compare with masks and with fewer losses, and with the bars that are set for it."""
     rows = {row.name: row for row in study.rows}
     found = []  # what, its text, its number, its bar with a unit, the rows it is of
     if ORACLE in rows:
@@ -178,7 +181,7 @@ def _comparisons(study: Study) -> str:
         for what, text, number, bar, unit, of in found
     ]
     head = ["comparison", "found", "seeds", "at least", "verdict"]
-    if study.name != "main" or is_composites(study):  # the bars are set for the embedded data set
+    if not with_bars:
         head, lines = head[:3], [line[:3] for line in lines]
     return markdown_table(head, lines) if lines else ""
 

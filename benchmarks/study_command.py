@@ -22,19 +22,36 @@ from maskfree_nb.data.composites import make_composites
 MAKE_COMPOSITES = "partial(make_composites, annotations='instances.json', images='JPEGImages')"
 
 
-def command(study: Study) -> tuple[str, str]:
+def command(study: Study, stem: str) -> tuple[str, str]:
     """Return a code fence's language and the code that trains every row of the study with its seeds.
 
-    Rows with other seeds than the rest take a call of their own.
+    Rows with other seeds than the rest take a call of their own. `stem` is the name of the stored file.
     """
+    out = folder_of(study, stem)
     groups: dict[tuple[int, ...], list[str]] = {}
     for row in study.rows:
         groups.setdefault(tuple(seed["seed"] for seed in row.seeds), []).append(row.name)
     if is_made_by_default(study):
-        return "sh", "\n".join(_shell(study, rows, seeds) for seeds, rows in groups.items())
+        return "sh", "\n".join(_shell(study, out, rows, seeds) for seeds, rows in groups.items())
     head = COMPOSITES if is_composites(study) else ""
-    calls = "\n".join(_python(study, rows, seeds) for seeds, rows in groups.items())
+    calls = "\n".join(_python(study, out, rows, seeds) for seeds, rows in groups.items())
     return "python", f"{head}from maskfree_nb.study import run_study\n\n{calls}"
+
+
+def folder_of(study: Study, stem: str) -> str:
+    """Where the runs of a study stored as `stem`.json are: its default folder, if that name is the usual."""
+    return _default_folder(study) if stem == usual_stem(study) else f"runs/{stem}"
+
+
+def usual_stem(study: Study) -> str:
+    """Name of the file that a study is stored as; another is for one with other settings."""
+    words = ["study", "composites" * is_composites(study), study.name * (study.name != "main")]
+    return "_".join(word for word in words if word)
+
+
+def _default_folder(study: Study) -> str:
+    """Where `maskfree study` puts it."""
+    return f"runs/study_{'composites_' * is_composites(study)}{study.name}"
 
 
 def is_composites(study: Study) -> bool:
@@ -79,8 +96,10 @@ def _flat(options: dict, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _shell(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
+def _shell(study: Study, out: str, rows: list[str], seeds: tuple[int, ...]) -> str:
     words = ["maskfree", "study", study.name]
+    if out != _default_folder(study):
+        words += ["--out", out]
     if rows != list(plan(study.name).rows):
         words += ["--rows", *rows]
     words += ["--seeds", *map(str, seeds)]
@@ -91,7 +110,7 @@ def _shell(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
     return shlex.join(words)
 
 
-def _python(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
+def _python(study: Study, out: str, rows: list[str], seeds: tuple[int, ...]) -> str:
     nested: dict = {}
     for name, value in changes(study.settings, merged(DEMO, plan(study.name).settings)).items():
         *parents, last = name.split(".")
@@ -105,7 +124,7 @@ def _python(study: Study, rows: list[str], seeds: tuple[int, ...]) -> str:
         "data": {name: study.data[name] for name in SIZES},
         **nested,
     }
-    lines = [repr(study.name), repr(f"runs/study_{'composites_' * is_composites(study)}{study.name}")]
+    lines = [repr(study.name), repr(out)]
     lines += [f"{name}={value!r}" for name, value in options.items()]
     if is_composites(study):
         lines.append(f"make_data={MAKE_COMPOSITES}")

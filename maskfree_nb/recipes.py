@@ -12,6 +12,9 @@ DEMO = {
         # dilutes the classes in the mean over queries, so the whole term counts for more
         "no_object_weight": 0.5,
         "class_weight": 5.0,
+        # masks from boxes lack parts of objects that look like what is behind them; see `maskfree study fill`
+        "fill_weight": 2.0,
+        "fill_floor": 0.4,
     },
     "clips": {"num_frames": 3, "frame_range": 4},
     "steps": 3600,

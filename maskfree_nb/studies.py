@@ -118,6 +118,16 @@ STUDIES = {
             "decay": _criterion("fading, 5 to 95 %", box_warmup=0.05, box_ramp=0.9),
         },
     ),
+    "fill": Plan(
+        "the least share of its box that a mask is asked to fill",
+        {
+            "none": _criterion("no fill loss", fill_weight=0.0),
+            **{
+                f"fill_{percent}": _criterion(f"{percent} %", fill_floor=percent / 100)
+                for percent in (30, 40, 50)
+            },
+        },
+    ),
     "share": Plan(
         "the share of the training videos",
         {
@@ -183,14 +193,15 @@ STUDIES["fixed"] = Plan(
 STUDIES["collapse"] = Plan(
     "when training from boxes fails, in 400 steps of 4 clips",
     {
-        "recipe": Row("the recipe"),
+        "recipe": Row("the recipe, less the fill loss"),
         "no_warmup": _criterion("no box warm-up", box_warmup=0.0),
+        "no_warmup_fill": _criterion("no box warm-up, but the fill loss", box_warmup=0.0, fill_weight=2.0),
         "slow": Row("learning rate 1e-5", {"learning_rate": 1e-5}),
         "much_tk": _criterion("TK weight 500", tk_weight=500.0),
         "all_match": _tk("every patch matches (D = 0)", threshold=0.0),
         "fog": Row("homogeneous video (contrast 10 %)", contrast=0.1),
     },
-    settings={"steps": 400, "batch_size": 4},
+    settings={"steps": 400, "batch_size": 4, "criterion": {"fill_weight": 0.0}},
 )
 
 
