@@ -20,12 +20,12 @@ MESSAGES = {
     "boxes), although filled boxes were their target: too little was learnt; raise learning_rate, steps or "
     "criterion.box_warmup",
     "vanished": "the masks have vanished (they fill {value:.2f} of their boxes): the losses from boxes are "
-    "content with empty masks; train with a longer box warm-up (criterion.box_warmup), or a smaller "
-    "criterion.tk_weight and criterion.pairwise_weight",
+    "content with empty masks; train with the fill loss (criterion.fill_weight), a longer box warm-up "
+    "(criterion.box_warmup), or a smaller criterion.tk_weight and criterion.pairwise_weight",
     "threads": "the masks have thinned out (they fill {value:.2f} of their boxes): threads that touch all "
     "sides of their boxes are enough for the projection loss; unless the objects are as thin as that, train "
-    "with a longer box warm-up (criterion.box_warmup), or a smaller criterion.tk_weight and "
-    "criterion.pairwise_weight",
+    "with the fill loss (criterion.fill_weight), a longer box warm-up (criterion.box_warmup), or a smaller "
+    "criterion.tk_weight and criterion.pairwise_weight",
     "rectangles": "the masks are rectangles (they fill {value:.2f} of their boxes): colour does not part the "
     "objects from what is behind them, or counts too little; look at `maskfree data stats`, and raise "
     "criterion.tk_weight and criterion.pairwise_weight",
