@@ -144,10 +144,10 @@ STUDIES = {
 
 FINE = {"model": {"mask_stride": 2}}
 STUDIES["variants"] = Plan(
-    "other weights, matches and maps, from nothing",
+    "other weights, matches and maps, from nothing and without the fill loss",
     {
         "masks": _criterion("true masks (the oracle)", supervision="masks"),
-        "boxes": Row("the recipe"),
+        "boxes": Row("the recipe, less the fill loss"),
         "boxinst": _criterion("without TK", supervision="boxinst"),
         "tk_1": _criterion("TK weight 1 (recipe: 5)", tk_weight=1.0),
         "pairwise_1": _criterion("pairwise weight 1 (recipe: 5)", pairwise_weight=1.0),
@@ -158,6 +158,7 @@ STUDIES["variants"] = Plan(
         "fine": Row("masks of stride 2 (recipe: 4)", FINE),
         "masks_fine": Row("oracle, stride 2", {**FINE, "criterion": {"supervision": "masks"}}),
     },
+    settings={"criterion": {"fill_weight": 0.0}},
 )
 FROM_THE_SHIPPED_MODEL = {
     "init": "tiny_boxes",
