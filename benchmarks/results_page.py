@@ -92,7 +92,7 @@ def _section(folder: Path, stem: str, study: Study) -> str:
             f"**One seed**{which}: the spread is not known, and a difference below about {SEED_AP} AP "
             "cannot be told from chance."
         )
-    parts += [_alarms(study), f"![{title}]({stem}.png)"]
+    parts += [_alarms(study), f"![{title}]({stem}.png)", _shares(study)]
     if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
         parts.append(_comparisons(study, with_bars=stem == "study"))
     if residuals := read_residuals(folder, stem, study):
@@ -114,8 +114,25 @@ def _data(study: Study) -> str:
         f"{data['train_videos']} x {data['train_frames']} training and "
         f"{data['val_videos']} x {data['val_frames']} held-out frames of {data['width']}x{data['height']}, "
         f"sha256 `{data['sha256'][:16]}`. "
-        f"Training: {settings['steps']} steps of {settings['batch_size']} clips."
+        f"Training: {_steps(study)} of {settings['batch_size']} clips."
     )
+
+
+def _steps(study: Study) -> str:
+    own = any("steps" in row.options for row in STUDIES[study.name].rows.values())
+    return "as many steps as the row says," if own else f"{study.settings['steps']} steps"
+
+
+def _shares(study: Study) -> str:
+    """What each row keeps of the AP of the oracle of as many steps, where a study has several lengths."""
+    rows = {row.name: row for row in study.rows}
+    pairs = [(row, rows.get(f"oracle_{name.split('_')[-1]}")) for name, row in rows.items()]
+    lines = [
+        [row.label, f"{100 * row.mean('AP') / oracle.mean('AP'):.0f} %"]
+        for row, oracle in pairs
+        if oracle not in (None, row)
+    ]
+    return markdown_table(["", "share of the oracle's AP"], lines) if lines else ""
 
 
 def _alarms(study: Study) -> str:

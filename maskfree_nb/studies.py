@@ -142,6 +142,18 @@ STUDIES = {
     ),
 }
 
+STUDIES["length"] = Plan(
+    "for how many steps of four clips is trained",
+    {
+        f"{name}_{steps}": Row(
+            f"{name}, {steps} steps", {"criterion": {"supervision": supervision}, "steps": steps}
+        )
+        for steps in (400, 800, 1600, 3200)
+        for name, supervision in (("oracle", "masks"), ("boxes", "boxes"), ("boxinst", "boxinst"))
+    },
+    settings={"batch_size": 4},
+)
+
 FINE = {"model": {"mask_stride": 2}}
 STUDIES["variants"] = Plan(
     "other weights, matches and maps, from nothing and without the fill loss",

@@ -123,6 +123,23 @@ def test_a_difference_has_a_standard_error_where_both_rows_have_several_seeds(re
     assert "oracle" not in page  # a row that is not stored is not listed
 
 
+def test_shares_are_of_the_oracle_of_as_many_steps(results, tmp_path):
+    rows = {
+        "oracle_400": seeds(20),
+        "boxes_400": seeds(18),
+        "oracle_800": seeds(40, 50),
+        "boxes_800": seeds(27),
+    }
+    store(tmp_path, {**rows, "boxinst_1600": seeds(30)}, "study_length")
+    page = text(results, tmp_path)
+    shares = page[page.index("share of the oracle's AP") :]
+    assert cells(shares, "boxes, 400 steps") == ["90 %"] and cells(shares, "boxes, 800 steps") == ["60 %"]
+    assert "1600 steps" not in shares and "| oracle" not in shares
+    assert "Training: as many steps as the row says, of " in page
+    store(tmp_path, {"boxes_5": seeds(20)}, "study_share")
+    assert text(results, tmp_path).count("share of the oracle's AP") == 1
+
+
 def test_the_command_trains_what_is_stored(results, tmp_path, monkeypatch, capsys):
     settings = {
         **DEMO,
