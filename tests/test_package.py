@@ -106,6 +106,13 @@ def test_readme_quotes_the_stored_studies():
     gains = without["boxes"] - without["boxinst"], without["tk"] - without["projection"]
     assert "by {:+.1f} on top of projection + pairwise and by {:+.1f} on top of".format(*gains) in readme
 
+    ablations = [
+        read_study(ROOT / f"benchmarks/results/study_{name}.json")
+        for name in ("k", "radius", "threshold", "patch", "colour")
+    ]
+    found = [row.mean("AP") for study in ablations for row in study.rows]
+    assert f"all lie between {min(found):.1f} and {max(found):.1f} AP" in readme
+
     real = ap["study_composites"]
     sentence = f"the AP is {real['masks']:.1f} from masks, {real['boxes']:.1f} from boxes with TK-Loss"
     assert f"{sentence} and {real['boxinst']:.1f} without." in readme
