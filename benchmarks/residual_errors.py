@@ -25,7 +25,7 @@ import numpy as np
 from residual_picture import Loss, write_picture
 from residual_section import tables
 from scipy.ndimage import binary_dilation
-from study_command import is_composites
+from study_command import is_composites, usual_stem
 
 from maskfree_nb import atomic
 from maskfree_nb.data import rle
@@ -44,7 +44,7 @@ from maskfree_nb.evaluation.reading import (
 from maskfree_nb.evaluation.track_iou import track_iou
 from maskfree_nb.viz.study import ORACLE, read_study
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 NEAR = 2  # pixels from the true outline
 REACH = np.arange(-NEAR, NEAR + 1)
 DISK = (np.hypot(REACH[:, None], REACH) <= NEAR)[None]  # [1, 5, 5]: within a frame, not over time
@@ -107,8 +107,7 @@ def write_residuals(folder: Path, out: Path, stem: str | None = None) -> dict:
         "size_limits": [round(sizes[-1]) for sizes in np.array_split(np.sort(_areas(truths)), 3)[:-1]],
         "rows": rows,
     }
-    kind = "composites" if is_composites(study) else study.name
-    stem = stem or ("residuals" if kind == "main" else f"residuals_{kind}")
+    stem = stem or usual_stem(study).replace("study", "residuals", 1)
     common = [seed for name, seed in answers if name == BOXES and (ORACLE, seed) in answers]
     losses = worst_losses(truths, *(answers[row, common[0]] for row in (ORACLE, BOXES))) if common else []
     if not losses:
@@ -187,7 +186,7 @@ def worst_losses(truths: list[TrueTrack], oracle: list[Answer], boxes: list[Answ
 def is_in_repository(folder: Path) -> bool:
     """Whether a folder is one of the repository's, and not in `runs`."""
     folder = folder.resolve()
-    return folder.is_relative_to(ROOT) and not folder.is_relative_to(ROOT / "runs")
+    return folder.is_relative_to(ROOT) and not folder.is_relative_to((ROOT / "runs").resolve())
 
 
 def _shares(truth: TrueTrack, answer: Answer) -> list[float]:

@@ -76,6 +76,12 @@ class CriterionConfig:
             raise InputError(f"matching is {self.matching!r}, expected one of {', '.join(MATCHING)}")
         if not 0 < self.fill_floor <= 1:
             raise InputError(f"fill_floor is {self.fill_floor!r}, expected a share above 0 and at most 1")
+        if self.pairwise_dilation < 1:
+            raise InputError(f"pairwise_dilation is {self.pairwise_dilation!r}, expected at least 1")
+        if not 0 < self.pairwise_threshold <= 1:
+            raise InputError(
+                f"pairwise_threshold is {self.pairwise_threshold!r}, expected above 0, at most 1"
+            )
 
 
 class Targets(NamedTuple):
@@ -279,6 +285,8 @@ class Criterion(nn.Module):
         if matching.matches is not None:
             region = union_region(boxes)  # [N, h, w]
             tk = self.tk_loss(mask_logits, matching.matches, region, clips)
+            # each pair of frames has its own mean: their sum weighs alike in all processes but nearly
             matches = (matching.matches.count()[clips] * region[:, None]).sum().float()
-            terms["tk"] = Term(tk, config.tk_weight, matches)
+            by_pixels = self.tk_loss.options["normaliser"] == "pixels"
+            terms["tk"] = Term(tk, config.tk_weight, instances if by_pixels else matches)
         return {name: term._replace(weight=share * term.weight) for name, term in terms.items()}

@@ -10,7 +10,7 @@ import torch
 
 from maskfree_nb import atomic
 from maskfree_nb.errors import InputError
-from maskfree_nb.train_config import TrainConfig
+from maskfree_nb.train_config import TrainConfig, read_train_config
 from maskfree_nb.training import train
 
 # one thread each; and freed memory stays with the process (glibc), as every step asks for the same again
@@ -31,7 +31,8 @@ def train_in_processes(config: TrainConfig, out: str | Path, processes: int | No
     Args:
         config: the run; `batch_size` is that of all processes together.
         out: the run's folder.
-        processes: how many; None: one a GPU, or one for every two clips of the batch up to one a core.
+        processes: how many; None: as many as a run in `out` began with; else one a GPU, or one
+            for every two clips of the batch up to one a core.
 
     Returns:
         The path of `model.safetensors`.
@@ -39,10 +40,14 @@ def train_in_processes(config: TrainConfig, out: str | Path, processes: int | No
     Raises:
         InputError: `processes` does not divide the batch, or the training failed (it has said why).
     """
+    stored = Path(out) / "config.json"
+    if processes is None and stored.exists():  # go on with as many as began
+        each = read_train_config(stored).batch_size
+        processes = config.batch_size // each if config.batch_size % each == 0 else None
     if processes is None:
         most = torch.cuda.device_count() or min(len(os.sched_getaffinity(0)), config.batch_size // 2)
         processes = max(n for n in range(1, max(most, 1) + 1) if config.batch_size % n == 0)
-    if config.batch_size % processes:
+    if processes < 1 or config.batch_size % processes:
         raise InputError(f"{processes} processes cannot share a batch of {config.batch_size} clips evenly")
     config = replace(config, batch_size=config.batch_size // processes)
     if processes == 1:

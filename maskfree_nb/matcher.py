@@ -6,6 +6,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from maskfree_nb.errors import InputError
+
 CLASS_COST = 2.0
 DICE_COST = 5.0
 POINTS = 20_000  # that the official cost samples; only its "+1" smoothing still depends on the number
@@ -23,14 +25,14 @@ def assign(class_cost: Tensor, dice_cost: Tensor) -> Tensor:
         int64 [N] on the device of the costs: the query of each object.
 
     Raises:
-        ValueError: more objects than queries.
+        InputError: more objects than queries.
 
     >>> assign(torch.tensor([[-0.9, -0.1], [-0.2, -0.8]]), torch.zeros(2, 2))
     tensor([0, 1])
     """
     queries, objects = class_cost.shape
     if objects > queries:
-        raise ValueError(f"{objects} objects but only {queries} queries; raise num_queries of the model")
+        raise InputError(f"{objects} objects but only {queries} queries; raise num_queries of the model")
     cost = CLASS_COST * class_cost.double() + DICE_COST * dice_cost.double()
     rows, columns = linear_sum_assignment(cost.cpu().nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).numpy())
     query = torch.empty(objects, dtype=torch.int64)

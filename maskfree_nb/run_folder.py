@@ -20,7 +20,8 @@ def claim(out: Path, config: TrainConfig, resume: bool) -> None:
         return
     if not resume:
         raise InputError(f"{out} already holds a run; go on with --resume, or choose another folder")
-    before, now = asdict(read_train_config(stored)), asdict(config)
+    before = asdict(read_train_config(stored))
+    now = json.loads(json.dumps(asdict(config)))  # a tuple is stored as a list
     for name, value in now.items():
         if before[name] != value:
             raise InputError(
@@ -44,10 +45,20 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
 
 
 def load_newest_checkpoint(accelerator: Accelerator, folder: Path) -> int:
-    """Load the newest complete checkpoint; returns the step to go on from."""
+    """Load the newest complete checkpoint; returns the step to go on from.
+
+    Raises:
+        InputError: it was saved by another number of processes.
+    """
     found = sorted(folder.glob("step_*"))
     if not found:
         return 0
+    processes = len(list(found[-1].glob("random_states_*.pkl")))
+    if processes != accelerator.num_processes:
+        raise InputError(
+            f"{found[-1]}: was saved by {processes} processes, now there are {accelerator.num_processes}; a "
+            "resumed run keeps their number, for a batch is batch_size clips of each"
+        )
     accelerator.load_state(str(found[-1]))
     return int(found[-1].name.removeprefix("step_"))
 

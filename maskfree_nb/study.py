@@ -20,13 +20,18 @@ from itertools import product
 from pathlib import Path
 
 from maskfree_nb import atomic
+from maskfree_nb.criterion import CriterionConfig
+from maskfree_nb.data.clips import ClipConfig
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.fog import fade_frames
 from maskfree_nb.errors import InputError
 from maskfree_nb.launch import ON_CPU
+from maskfree_nb.options import build
 from maskfree_nb.recipes import DEMO, DEMO_DATA
-from maskfree_nb.studies import Row, plan
+from maskfree_nb.studies import Plan, Row, plan
 from maskfree_nb.train_config import TrainConfig
+
+PER_RUN = ("seed", "annotations", "images")
 
 
 def run_study(
@@ -59,56 +64,91 @@ def run_study(
         The content of `study.json`.
 
     Raises:
-        InputError: no such study or row, other data for a study that makes its own, or a run that failed;
-            the other runs are kept.
+        InputError: no such study, row or option, other data for a study that makes its own, a folder whose
+            runs have other settings or other data, or a run that failed; the other runs are kept.
     """
     study = plan(name, rows)
     if study.style != "handheld":
         if make_data is not make_embedded:
             raise InputError(f"study {name!r} is of videos of a kind that it makes itself, not of others")
         make_data = partial(make_embedded, style=study.style)
-    out = Path(out)
+    out, seeds = Path(out), list(dict.fromkeys(seeds))
+    settings = merged(merged(DEMO, study.settings), overrides)
+    _check(study, settings, overrides, jobs)
     summary = make_data(out / "data", **({**DEMO_DATA, **study.data} if data is None else data))
     print(summary)
-    settings = merged(merged(DEMO, study.settings), overrides)
     with ThreadPoolExecutor(jobs) as pool:  # row by row within a seed, so that the first table comes early
         runs = [
-            pool.submit(_run, study.rows[row], out / row / f"seed_{seed}", out / "data", seed, settings)
+            pool.submit(
+                _run,
+                study.rows[row],
+                out / row / f"seed_{seed}",
+                out / "data",
+                summary.sha256,
+                seed,
+                settings,
+            )
             for seed, row in product(seeds, study.rows)
         ]
-        figures = [run.result() for run in runs]
+        try:
+            figures = [run.result() for run in runs]
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)  # those that wait must not start now
+            raise
     table = [
         {"name": row, "label": study.rows[row].label, "seeds": figures[number :: len(study.rows)]}
         for number, row in enumerate(study.rows)
     ]
-    content = {
-        "name": name,
-        "question": study.question,
-        "data": asdict(summary),
-        "settings": settings,
-        "rows": table,
-    }
+    content = {"name": name, "question": study.question, "data": asdict(summary), "settings": settings}
+    content["rows"] = _with_earlier(table, content, out / "study.json")
     atomic.write_json(out / "study.json", content, indent=2)
     return content
 
 
-def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
+def _with_earlier(table: list[dict], content: dict, path: Path) -> list[dict]:
+    """Add the rows and seeds of an earlier call with the same data and settings, in the study's order."""
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    if any(stored.get(key) != json.loads(json.dumps(value)) for key, value in content.items()):
+        return table
+    rows = {row["name"]: row for row in stored["rows"]}
+    for row in table:
+        seeds = {seed["seed"]: seed for seed in (*rows.get(row["name"], row)["seeds"], *row["seeds"])}
+        rows[row["name"]] = {**row, "seeds": [seeds[seed] for seed in sorted(seeds)]}
+    return [rows[name] for name in plan(content["name"]).rows if name in rows]
+
+
+def _check(study: Plan, settings: dict, overrides: dict, jobs: int) -> None:
+    """Refuse options that no run could have, before any work is done."""
+    own = [name for name in PER_RUN if name in overrides]
+    if own:
+        raise InputError(
+            f"option {own[0]} is set by the study for each run; seeds are an argument of their own"
+        )
+    if jobs < 1:
+        raise InputError(f"jobs is {jobs}, expected at least 1")
+    for row in study.rows.values():
+        options = merged(settings, row.options)
+        config = build(TrainConfig, {**options, "annotations": "-", "images": "-"}, "study option")
+        build(CriterionConfig, config.criterion, "study option criterion")
+        build(ClipConfig, config.clips, "study option clips")
+
+
+def _run(row: Row, out: Path, data: Path, sha256: str, seed: int, settings: dict) -> dict:
     """Train and evaluate one model in processes of their own; return its figures, in percent points."""
+    options = merged(settings, row.options)
+    whole = data / ("train_oracle.json" if options["criterion"]["supervision"] == "masks" else "train.json")
+    annotations = out / "annotations.json" if row.share < 1 else whole
+    frames = {split: data / split / "JPEGImages" for split in ("train", "val")}
+    images = {split: out / "faded" / split for split in frames} if row.contrast < 1 else frames
+    config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=str(images["train"]))
+    _claim(out, config, sha256)
     metrics = out / "metrics.json"
     if not metrics.exists():
-        options = merged(settings, row.options)
-        oracle = options["criterion"]["supervision"] == "masks"
-        annotations = data / ("train_oracle.json" if oracle else "train.json")
         if row.share < 1:
-            annotations = _thinned(annotations, row.share, out / "annotations.json")
-        images = {split: data / split / "JPEGImages" for split in ("train", "val")}
+            _thinned(whole, row.share, annotations)
         if row.contrast < 1:
-            images = {
-                split: fade_frames(folder, out / "faded" / split, row.contrast)
-                for split, folder in images.items()
-            }
-        config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=str(images["train"]))
-        atomic.write_json(out / "options.json", asdict(config), indent=2)
+            for split, folder in frames.items():
+                fade_frames(folder, images[split], row.contrast)
         trained = (out / "model.safetensors").exists()
         memory = _command("train", out, "--config", out / "options.json", "--resume")
         if not trained:
@@ -126,6 +166,23 @@ def _run(row: Row, out: Path, data: Path, seed: int, settings: dict) -> dict:
         **_of_the_log(out / "log.jsonl"),
         **(json.loads(memory.read_text()) if memory.exists() else {}),
     }
+
+
+def _claim(out: Path, config: TrainConfig, sha256: str) -> None:
+    """Take a run's folder, or refuse it where it holds a run with other settings or of other data."""
+    options, data = out / "options.json", out / "data.json"
+    now = json.loads(json.dumps(asdict(config)))
+    before = json.loads(options.read_text()) if options.exists() else now
+    for name in now.keys() - {"annotations", "images"}:  # the folder may have been moved
+        if before.get(name) != now[name]:
+            raise InputError(
+                f"{out}: holds a run whose {name} was {before.get(name)!r}, now {now[name]!r}; "
+                "choose another folder"
+            )
+    if data.exists() and json.loads(data.read_text())["sha256"] != sha256:
+        raise InputError(f"{out}: holds a run of another data set; choose another folder")
+    atomic.write_json(options, now, indent=2)
+    atomic.write_json(data, {"sha256": sha256})
 
 
 def merged(options: dict, changes: dict) -> dict:

@@ -68,6 +68,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available())
     set_seed(config.seed)
     model = _build_model(config, videos)
+    _check_queries(videos, model.config.num_queries)
     criterion = Criterion(criterion_options, model.config.mask_stride).to(accelerator.device)
     dataset = ClipDataset(
         videos, clip_options, config.seed, config.steps * config.batch_size * accelerator.num_processes
@@ -147,6 +148,17 @@ def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
     return model
 
 
+def _check_queries(videos: VideoSet, queries: int) -> None:
+    """Each object of a clip needs a query of its own."""
+    for video in videos.videos:
+        objects = sum(not track.is_crowd for track in video.tracks)
+        if objects > queries:
+            raise InputError(
+                f"{videos.source}: video {video.id} has {objects} objects, the model only {queries} queries; "
+                f"train with model.num_queries={objects} or more, or leave this video out"
+            )
+
+
 def _model_metadata(videos: VideoSet, clips: ClipConfig) -> dict:
     """What prediction needs besides the weights: category names, and the frame size trained at."""
     sizes = clips.image_sizes
@@ -223,8 +235,12 @@ def _step(
 
 
 def _average_over_processes(accelerator: Accelerator, values: dict[str, Tensor]) -> dict[str, float]:
+    """The mean of each figure; of `box_fill`, NaN in a process without objects, over the other processes."""
     stacked = torch.stack([value.float().to(accelerator.device) for value in values.values()])
-    stacked = accelerator.reduce(stacked, reduction="mean")
+    counts = torch.tensor([float(name != "box_fill") for name in values], device=accelerator.device)
+    counts = torch.maximum(counts, stacked.isfinite().float())
+    stacked = stacked.where(counts > 0, 0)
+    stacked = accelerator.reduce(stacked, reduction="sum") / accelerator.reduce(counts, reduction="sum")
     return {name: float(f"{value:.6g}") for name, value in zip(values, stacked.tolist(), strict=True)}
 
 

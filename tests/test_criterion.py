@@ -214,6 +214,14 @@ def test_bad_options_are_named():
         build(CriterionConfig, {"tk_wait": 1}, "here")
 
 
+@pytest.mark.parametrize(
+    "options", [{"pairwise_dilation": 0}, {"pairwise_threshold": 0.0}, {"pairwise_threshold": 3.0}]
+)
+def test_neighbours_that_cannot_be_are_refused(options):
+    with pytest.raises(InputError, match=f"{next(iter(options))} is .*, expected"):
+        CriterionConfig(**options)
+
+
 def test_a_floor_of_the_fill_that_is_no_share_is_refused():
     with pytest.raises(InputError, match="fill_floor is 40, expected a share above 0 and at most 1"):
         CriterionConfig(fill_floor=40)

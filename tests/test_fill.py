@@ -46,6 +46,13 @@ def test_a_mask_that_fills_enough_has_no_gradient_and_another_is_pulled_inside_i
     assert (lacking.grad[0, BOX > 0] < 0).all() and not lacking.grad[0, BOX == 0].any()
 
 
+def test_a_mask_that_fills_just_enough_has_no_gradient():
+    logits = torch.zeros(1, 1, 1, 6, 8, requires_grad=True)  # 0.5 everywhere
+    loss = fill_loss(logits, BOX, 0.5)
+    loss.sum().backward()
+    assert loss.tolist() == [0] and not logits.grad.any()
+
+
 def test_the_gradient_is_that_of_the_definition():
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 2, 5, 4, dtype=torch.float64, requires_grad=True)

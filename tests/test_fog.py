@@ -1,6 +1,7 @@
 """Faded copies of frames: the same files, with colours drawn towards grey."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -8,6 +9,7 @@ from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.fog import fade, fade_frames
 from maskfree_nb.data.frames import read_frame
 from maskfree_nb.data.ytvis import load_ytvis
+from maskfree_nb.errors import InputError
 from maskfree_nb.tkloss import TKLoss
 
 SIZES = {"train_videos": 1, "train_frames": 2, "val_videos": 2, "val_frames": 3}
@@ -45,3 +47,12 @@ def test_in_faded_video_nearly_every_patch_matches(tmp_path):
         tk_loss = TKLoss()
         counts.append(tk_loss.match_lab(tk_loss.lab(frames[None])).count().float().mean().item())
     assert counts[0] < 2.5 and counts[1] > 4.5  # of 5
+
+
+def test_a_contrast_that_is_no_share_and_a_folder_without_frames_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"contrast is 2, expected 0\.\.1"):
+        fade(np.zeros((1, 1, 3), np.uint8), 2)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="images: has no frame to fade"):
+        fade_frames(tmp_path / "images", tmp_path / "faded", 0.5)
+    assert not (tmp_path / "faded").exists()

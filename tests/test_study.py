@@ -1,6 +1,7 @@
 """A study: every row with every seed, resumed where it was stopped, and a table for the pictures."""
 
 import json
+import time
 
 import pytest
 
@@ -70,6 +71,83 @@ def test_an_unknown_row_is_refused(tmp_path):
     with pytest.raises(InputError, match="row of the study is 'flow', expected one of masks, boxes"):
         study.run_study("main", tmp_path, rows=["boxes", "flow"])
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stepz": 5}, "study option: unknown option 'stepz'"),
+        ({"steps": "many"}, "study option: steps is 'many', expected int"),
+        ({"criterion": {"fill_floor": 40}}, "fill_floor is 40"),
+        ({"criterion": {"pairwise_dilation": 0}}, "pairwise_dilation is 0, expected at least 1"),
+        ({"clips": {"flip": 2}}, "clip option flip is 2"),
+        ({"seed": 5}, "option seed is set by the study"),
+        ({"jobs": 0}, "jobs is 0"),
+    ],
+)
+def test_options_that_no_run_could_have_are_refused_before_the_data_is_made(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        study.run_study("main", tmp_path, **changes)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Commands that leave what training and evaluation leave, at once; the list of what was run."""
+    run = []
+
+    def command(verb, path, *rest):
+        run.append((verb, path))
+        if verb == "train":
+            (path / "model.safetensors").write_text("")
+            (path / "log.jsonl").write_text('{"step": 0, "seconds": 1.0}\n')
+        else:
+            figures = dict.fromkeys(("AP", "AP50", "AP75", "AR10", "mean_IoU", "box_fill_AP"), 50.0)
+            (path.parent / "metrics.json").write_text(json.dumps({**figures, "classes": {}}))
+        return 100
+
+    monkeypatch.setattr(study, "_command", command)
+    return run
+
+
+def test_a_folder_is_for_one_data_set_and_one_setting(tmp_path, quick):
+    wanted = dict(rows=["boxes"], seeds=[0, 0], data=SMALL, steps=2)  # a seed asked for twice runs once
+    study.run_study("main", tmp_path, **wanted)
+    assert [verb for verb, _ in quick] == ["train", "eval"]
+    study.run_study("main", tmp_path, **wanted)
+    assert len(quick) == 2
+    with pytest.raises(InputError, match="holds a run whose steps was 2, now 3; choose another folder"):
+        study.run_study("main", tmp_path, **{**wanted, "steps": 3})
+    with pytest.raises(InputError, match="holds a run of another data set; choose another folder"):
+        study.run_study("main", tmp_path, **{**wanted, "data": {**SMALL, "val_videos": 2}})
+    assert len(quick) == 2
+
+
+def test_rows_asked_for_one_after_another_share_a_table(tmp_path, quick):
+    wanted = dict(data=SMALL, steps=2)
+    study.run_study("k", tmp_path, rows=["k5", "k3"], seeds=[1], **wanted)
+    study.run_study("k", tmp_path, rows=["k1"], seeds=[0], **wanted)
+    made = study.run_study("k", tmp_path, rows=["k5"], seeds=[0], **wanted)
+    table = [(row["name"], [seed["seed"] for seed in row["seeds"]]) for row in made["rows"]]
+    assert table == [("k1", [0]), ("k3", [1]), ("k5", [0, 1])]
+
+
+def test_an_interrupt_starts_no_further_run(tmp_path, monkeypatch):
+    started = []
+
+    def command(verb, path, *rest):
+        started.append(path)
+        time.sleep(0.2)
+        raise InputError("interrupted")
+
+    def interrupt(future, timeout=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "_command", command)
+    monkeypatch.setattr("concurrent.futures.Future.result", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        study.run_study("main", tmp_path, data=SMALL, jobs=1, steps=2)
+    assert len(started) <= 2
 
 
 @pytest.mark.slow

@@ -129,3 +129,11 @@ def test_what_is_missing_is_named(tmp_path, change, message):
 def test_a_study_that_does_not_exist(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_study(tmp_path / "study.json")
+
+
+@pytest.mark.parametrize("seeds", [3, [3], {"AP": 1}])
+def test_seeds_of_another_kind_are_refused(tmp_path, seeds):
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({"rows": [{"name": "boxes", "label": "boxes", "seeds": seeds}]}))
+    with pytest.raises(InputError, match=r"rows\[0\] \(boxes\): expected seeds to be a list of objects"):
+        read_study(path)

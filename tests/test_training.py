@@ -1,6 +1,7 @@
 """Training runs: what they leave, what they never see, and that they end alike however they were stopped."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch.testing import assert_close
 
 from maskfree_nb import training
 from maskfree_nb.data.embedded import make_embedded
+from maskfree_nb.data.ytvis import load_ytvis
 from maskfree_nb.errors import InputError, TrainingDiverged
 from maskfree_nb.launch import train_in_processes
 from maskfree_nb.model.mask2former import VideoMask2Former, model_config
@@ -209,6 +211,44 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path, small):
     assert len(two) == len(one) == 6
     losses = [torch.tensor([line["loss"] for line in log]) for log in (one, two)]
     assert_close(*losses, **TOL["two processes against one"])
+
+
+def test_a_run_goes_on_with_as_many_processes_as_it_began_with(tmp_path, small, monkeypatch):
+    config = build(TrainConfig, small_options(*small, batch_size=4, steps=4, checkpoint_every=2), "test")
+    train_in_processes(config, tmp_path / "run", processes=2)
+    (tmp_path / "run/model.safetensors").unlink()
+    with pytest.raises(InputError, match="was saved by 2 processes, now there are 1; a resumed run keeps"):
+        train(replace(config, batch_size=2), tmp_path / "run", resume=True, progress=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})  # one core is left
+    assert train_in_processes(config, tmp_path / "run").exists()
+    with pytest.raises(InputError, match="0 processes cannot share a batch of 4"):
+        train_in_processes(config, tmp_path / "run", processes=0)
+
+
+def test_a_process_without_objects_leaves_the_box_fill_to_the_others():
+    class Two:  # this process and one with other values
+        device = torch.device("cpu")
+
+        def reduce(self, tensor, reduction):
+            return tensor + next(self.others)
+
+    nan = torch.tensor(float("nan"))
+    values = {"loss": torch.tensor(1.0), "box_fill": nan}
+    Two.others = iter([torch.tensor([3.0, 0.5]), torch.tensor([1.0, 1.0])])
+    assert training._average_over_processes(Two(), values) == {"loss": 2.0, "box_fill": 0.5}
+    Two.others = iter([torch.tensor([3.0, 0.5]), torch.tensor([1.0, 1.0])])
+    assert not math.isfinite(training._average_over_processes(Two(), {**values, "loss": nan})["loss"])
+
+
+def test_more_objects_than_queries_are_refused(small):
+    videos = load_ytvis(*small, masks=False)
+    with pytest.raises(InputError, match="video 1 has 1 objects, the model only 0 queries; train with model"):
+        training._check_queries(videos, 0)
+
+
+def test_a_tuple_among_the_options_does_not_lock_the_folder(tmp_path, small):
+    run(tmp_path, small, steps=1, clips={"num_frames": 2, "image_sizes": (64, 48)})
+    run(tmp_path, small, steps=1, clips={"num_frames": 2, "image_sizes": (64, 48)}, resume=True)
 
 
 def test_norms_biases_and_codes_do_not_decay(small):

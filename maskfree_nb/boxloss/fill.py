@@ -47,5 +47,5 @@ def fill_loss(mask_logits: Tensor, box_masks: Tensor, floor: float) -> Tensor:
     area = box_masks.sum((-1, -2))  # [N, T]
     present = area > 0
     fill = (logits.sigmoid() * box_masks).sum((-1, -2)) / area.where(present, 1)  # [L, N, T]
-    lacking = (math.log(floor) - fill.clamp(min=LEAST).log()).clamp(min=0) * present
+    lacking = (math.log(floor) - fill.clamp(min=LEAST).log()).relu() * present
     return lacking.sum((1, 2)) / present.sum().clamp(min=1)

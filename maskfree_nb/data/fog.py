@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from maskfree_nb.errors import InputError
+
 GREY = 128.0  # what colours fade to
 
 
@@ -15,6 +17,8 @@ def fade(pixels: np.ndarray, contrast: float) -> np.ndarray:
     >>> fade(np.array([[[0, 128, 255]]], np.uint8), 0.1)
     array([[[115, 128, 141]]], dtype=uint8)
     """
+    if not 0 <= contrast <= 1:
+        raise InputError(f"contrast is {contrast!r}, expected 0..1")
     return np.rint(GREY + contrast * (pixels - GREY)).astype(np.uint8)
 
 
@@ -25,6 +29,9 @@ def fade_frames(images: str | Path, folder: str | Path, contrast: float) -> Path
         images: the folder that the file names of an annotation file are in.
         folder: made by this function; it appears only when it is complete, and is kept if it exists.
         contrast: 0..1.
+
+    Raises:
+        InputError: another contrast, or no JPEG there.
     """
     images, folder = Path(images), Path(folder)
     if folder.exists():
@@ -38,5 +45,7 @@ def fade_frames(images: str | Path, folder: str | Path, contrast: float) -> Path
             with Image.open(path) as image:
                 faded = Image.fromarray(fade(np.asarray(image.convert("RGB")), contrast))
             faded.save(copy, quality=95, subsampling=0)
+        if not made.exists():
+            raise InputError(f"{images}: has no frame to fade, expected *.jpg")
         made.replace(folder)
     return folder

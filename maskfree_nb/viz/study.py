@@ -26,7 +26,7 @@ FIGURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "mean_iou": "mean IoU", "
 DRAWN = ("AP", "AP75", "mean_iou")
 ORACLE = "masks"  # the row trained on true masks, which the others are held against
 ORANGE, SKY = (tuple(level / 255 for level in PALETTE[n]) for n in (0, 1))
-COLOURS = {"boxes": ORANGE, ORACLE: (0.75, 0.75, 0.75)}
+COLOURS = {"boxes": ORANGE, ORACLE: (0.75, 0.75, 0.75), "oracle": (0.45, 0.45, 0.45)}
 NUMBERED = re.compile(r"([a-z]+?)_?(\d[\d.]*)")  # a row's name: a series and a number, as `k5` or `boxes_50`
 DRAWN_IN_ORDER = ("AP", "mean_iou")
 LEAST_SPAN = 10  # of a percent axis: what seeds differ by is not to look like a finding
@@ -89,7 +89,8 @@ class Study:
 
     def share_of_oracle(self, name: str = "boxes", figure: str = "AP") -> float:
         """How much of the oracle's figure a row keeps: mean / mean of the row `masks`, 1 = all of it."""
-        return self.row(name).mean(figure) / self.row(ORACLE).mean(figure)
+        oracle = self.row(ORACLE).mean(figure)
+        return self.row(name).mean(figure) / oracle if oracle else math.nan
 
     def table(self) -> str:
         """Mean ± spread over the seeds as text, a line for each row."""
@@ -113,6 +114,8 @@ def read_study(path: str | Path) -> Study:
         where = f"{name}: rows[{index}]"
         if not isinstance(row, dict) or not {"name", "label", "seeds"} <= row.keys() or not row["seeds"]:
             raise InputError(f"{where}: expected an object with name, label and seeds, of which at least one")
+        if not isinstance(row["seeds"], list) or not all(isinstance(seed, dict) for seed in row["seeds"]):
+            raise InputError(f"{where} ({row['name']}): expected seeds to be a list of objects")
         for seed in row["seeds"]:
             missing = sorted({"seed", *FIGURES} - seed.keys())
             if missing:
