@@ -140,6 +140,16 @@ def test_shares_are_of_the_oracle_of_as_many_steps(results, tmp_path):
     assert text(results, tmp_path).count("share of the oracle's AP") == 1
 
 
+def test_a_run_that_several_studies_show_is_named(results, tmp_path):
+    store(tmp_path, {"k5": seeds(40), "k1": seeds(30)}, "study_k")
+    store(tmp_path, {"r5": seeds(40), "r1": seeds(31), "r3": seeds(30, 31)}, "study_radius")
+    store(tmp_path, {"boxes": seeds(41, 42)})
+    page = text(results, tmp_path)
+    assert "*K = 5* is one run with *R = 5* of other tables" in page
+    assert "*R = 5* is one run with *K = 5* of other tables" in page
+    assert page.count("is one run with") == 2
+
+
 def test_the_command_trains_what_is_stored(results, tmp_path, monkeypatch, capsys):
     settings = {
         **DEMO,
