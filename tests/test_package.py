@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -109,6 +110,13 @@ def test_readme_quotes_the_stored_studies():
         "by {} on top of projection + pairwise and by {} on top of projection alone".format(*more) in readme
     )
     assert f"which reaches {without['projection']:.1f} by itself" in readme
+
+    demo = read_study(ROOT / "benchmarks/results/study_demo.json").row("boxes")
+    shipped = json.loads((ROOT / "maskfree_nb/weights/tiny_boxes.json").read_text())["metrics"]
+    runs = [shipped["AP"], *demo.values("AP")]
+    assert [seed["seed"] for seed in demo.seeds] == [1, 2] and shipped["seed"] == 0
+    assert f"Expect {statistics.mean(runs):.1f} ± {statistics.stdev(runs):.1f} AP" in readme
+    assert "reached {:.1f} and {:.1f}".format(*demo.values("AP")) in readme
 
     ablations = [
         read_study(ROOT / f"benchmarks/results/study_{name}.json")
