@@ -16,7 +16,7 @@ help:
 	@echo "make bench      the benchmarks that this machine can run"
 	@echo "make results    the page and figures of the stored studies: benchmarks/results"
 	@echo "make lint       ruff"
-	@echo "make clean      remove the virtual environment and everything built"
+	@echo "make clean      remove the virtual environment and what was built; what was trained, in runs, stays"
 
 .venv/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.11")'
@@ -60,4 +60,4 @@ lint: .venv/.done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv build dist *.egg-info runs
+	rm -rf .venv build dist *.egg-info

@@ -27,7 +27,7 @@ TITLES = {  # of studies stored once more, with other settings
 REMARKS = {
     "study_composites": "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: "
     "the same objects and places are in both. Neither they nor their annotations are part of this project.",
-    "study_length": "The ablations of 800 steps of 4 clips are trainings in which true masks are worth little "
+    "study_length": "Ablations of 800 steps of 4 clips are trainings in which true masks are worth little "
     "more than boxes; in the main study, of nearly four times as many clips, the gap is wider.",
     "study_demo": "The model that ships is a third run of this training, by two processes.",
     "study_collapse": "*every patch matches* sounds its alarm, but did not fail in so short a run.",
