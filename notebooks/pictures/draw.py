@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from skimage.data import stereo_motorcycle
 from torch import Tensor
@@ -26,7 +27,8 @@ from maskfree_nb.viz.overlays import contact_sheet
 
 FOLDER = Path(__file__).parent
 PIXELS = [(69, 68), (84, 83), (11, 128), (45, 130), (20, 66)]  # one of each case, on the map of stride 4
-VIDEOS, FRAMES = 4, (0, 4, 9)
+VIDEOS, FRAMES = 4, [3, 6, 9]
+GAP = 8  # pixels of white on both sides of a video
 
 
 def stereo_pair() -> Tensor:
@@ -45,9 +47,9 @@ def draw_matches() -> None:
 
 
 def draw_predictions() -> None:
-    """The first held-out videos with what the shipped model finds in them: a row each."""
+    """The first held-out videos with what the shipped model finds in them, two beside each other."""
     model, metadata = load_trained(pretrained())
-    drawn = []
+    strips = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         make_embedded(data, train_videos=1, val_videos=VIDEOS)
@@ -56,8 +58,9 @@ def draw_predictions() -> None:
             frames = video_frames(videos, video)
             tracks = predict_video(model, frames, image_size=metadata["image_size"])
             overlay = draw_tracks(frames, tracks, metadata["categories"], min_score=0.5, tags=False)
-            drawn += [resize_shortest_edge(overlay[[t]], 150)[0] for t in FRAMES]
-    sheet = contact_sheet(torch.stack(drawn), columns=2 * len(FRAMES))
+            shown = resize_shortest_edge(overlay[FRAMES], 150)
+            strips.append(F.pad(contact_sheet(shown, columns=len(FRAMES)), (GAP, GAP, 0, 0), value=255))
+    sheet = torch.cat([torch.cat(strips[row : row + 2], -1) for row in range(0, VIDEOS, 2)], -2)
     Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(FOLDER / "predictions.png", optimize=True)
 
 
