@@ -13,14 +13,16 @@ from markdown_table import markdown_table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reach_section import reach_section
 from residual_section import read_residuals, residual_section
-from study_command import command, is_composites
+from study_command import command, folder_of, is_composites
 
 from maskfree_nb import atomic
 from maskfree_nb.studies import STUDIES, plan
 from maskfree_nb.viz.study import FIGURES, ORACLE, Study, StudyRow, read_study, study_figure
 
-TITLES = {  # of studies stored once more, with other settings
+TITLES = {  # of studies stored once more, with other settings or scores
+    "study_fresh": ", scored on videos that no choice was made by",
     "study_unfilled": "",
+    "study_fresh_unfilled": ", scored on videos that no choice was made by",
     "study_long": ", in more steps",
     "study_demo": ", in as many steps as the demo",
 }
@@ -44,14 +46,14 @@ hand. Such a file is the `study.json` that the command above its table leaves in
 Typed are the bars of the main study, set before it was run (the paper keeps 91.5 % of its oracle), and what
 one seed is worth: twice the spread of the main study, rounded up.
 
-**How to read it.** All figures are of the 50 videos held out, in percent; ± is the sample standard deviation
-over the seeds of training, of a difference its standard error. The same 50 videos served to choose the
-recipe, and each has one or two objects: how other videos would differ is not in the ±. *Box-fill AP* is the
-AP of the same tracks with every mask replaced by its filled box. Minutes and memory are of the training of
-one run on one thread of a CPU with other work beside it, so minutes differ by up to a factor of two for no
-reason of their own; an empty cell was not recorded. In the figures a bar or a ring is the mean, a white dot a
-seed, a whisker one standard deviation, the dashed line the oracle; where the values are joined by a line, the
-axis does not start at 0.
+**How to read it.** All figures are in percent, and of the 50 videos held out but where a title says
+otherwise; ± is the sample standard deviation over the seeds of training, of a difference its standard error.
+The same 50 videos served to choose the recipe, and how others would differ is not in the ±: the main study is
+scored on other videos as well. *Box-fill AP* is the AP of the same tracks with every mask replaced by its
+filled box. Minutes and memory are of the training of one run on one thread of a CPU with other work beside
+it, so minutes differ by up to a factor of two for no reason of their own; an empty cell was not recorded. In
+the figures a bar or a ring is the mean, a white dot a seed, a whisker one standard deviation, the dashed line
+the oracle; where the values are joined by a line, the axis does not start at 0.
 
 The other files here are of the benchmarks of [speed and memory](../README.md).
 """
@@ -113,6 +115,10 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
     if "fill" not in title and not study.settings.get("criterion", {}).get("fill_weight"):
         title += ", without the fill loss"
     language, code = command(study, stem)
+    if "fresh" in study.data:
+        trained = folder_of(study, stem.replace("_fresh", ""))
+        out = "" if stem == "study_fresh" else f" --out benchmarks/results/{stem}.json"
+        language, code = "sh", f"python benchmarks/fresh_videos.py {trained}{out}"
     parts = [
         f"## {title}",
         _data(study),
@@ -128,7 +134,7 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
         )
     parts += [twins, REMARKS.get(stem, ""), _alarms(study), f"![{title}]({stem}.png)", _shares(study)]
     if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
-        parts.append(_comparisons(study, with_bars=stem == "study"))
+        parts.append(_comparisons(study, with_bars=stem in ("study", "study_fresh")))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
     if any("classes" in seed for row in study.rows for seed in row.seeds):
@@ -148,7 +154,17 @@ def _data(study: Study) -> str:
         f"{data['train_videos']} x {data['train_frames']} training and "
         f"{data['val_videos']} x {data['val_frames']} held-out frames of {data['width']}x{data['height']}, "
         f"sha256 `{data['sha256'][:16]}`. "
-        f"Training: {_steps(study)} of {settings['batch_size']} clips."
+        f"Training: {_steps(study)} of {settings['batch_size']} clips.{_fresh(study)}"
+    )
+
+
+def _fresh(study: Study) -> str:
+    if "fresh" not in study.data:
+        return ""
+    fresh = study.data["fresh"]
+    return (
+        f" **Scored on {fresh['val_videos']} other videos**, of seed {fresh['seed']} "
+        f"(sha256 `{fresh['sha256'][:16]}`), the models being those of the main study."
     )
 
 

@@ -156,15 +156,36 @@ def _run(row: Row, out: Path, data: Path, sha256: str, seed: int, settings: dict
         validation = ("--annotations", data / "val.json", "--images", images["val"])
         _command("eval", out / "model.safetensors", *validation, "--out", out)
         print(f"{out}: {metrics.read_text()}", flush=True)
-    figures, memory = json.loads(metrics.read_text()), out / "memory.json"
+    memory = out / "memory.json"
     return {
         "seed": seed,
+        **_figures(metrics),
+        **_of_the_log(out / "log.jsonl"),
+        **(json.loads(memory.read_text()) if memory.exists() else {}),
+    }
+
+
+def evaluated(model: Path, data: Path, out: Path) -> dict:
+    """Evaluate a model on the held-out videos of a data set, in a process of its own; return its figures.
+
+    Args:
+        model: `model.safetensors` of a run.
+        data: a folder with `val.json` and `val/JPEGImages`.
+        out: gets `results.json` and `metrics.json`.
+    """
+    videos = ("--annotations", data / "val.json", "--images", data / "val" / "JPEGImages")
+    _command("eval", model, *videos, "--out", out)
+    return _figures(out / "metrics.json")
+
+
+def _figures(metrics: Path) -> dict:
+    """What a study keeps of an evaluation, in percent points."""
+    figures = json.loads(metrics.read_text())
+    return {
         **{name: figures[name] for name in ("AP", "AP50", "AP75", "AR10")},
         "mean_iou": figures["mean_IoU"],
         "box_fill": figures["box_fill_AP"],
         "classes": figures["classes"],
-        **_of_the_log(out / "log.jsonl"),
-        **(json.loads(memory.read_text()) if memory.exists() else {}),
     }
 
 

@@ -1,0 +1,67 @@
+"""Score the models of a study on videos that no choice was made by.
+
+    python benchmarks/fresh_videos.py runs/study_main
+
+The 50 held-out videos of a study also served to choose the recipe. This makes others, of another seed, in
+`FOLDER/fresh`, evaluates every model of the study on them, and writes a study like it:
+`benchmarks/results/study_fresh.json`. Nothing is trained.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from maskfree_nb import atomic
+from maskfree_nb.data.embedded import make_embedded
+from maskfree_nb.errors import InputError
+from maskfree_nb.evaluation.reading import load_json
+from maskfree_nb.study import evaluated
+from maskfree_nb.viz.study import read_study
+
+RESULTS = Path(__file__).parent / "results"
+SEED, VIDEOS = 1, 300
+
+
+def fresh_videos(folder: Path, out: Path, seed: int = SEED, videos: int = VIDEOS) -> dict:
+    """Evaluate every run of the study in `folder`; returns the content of the file written to `out`.
+
+    Args:
+        folder: of `maskfree study`, with its runs.
+        out: the file.
+        seed: of the videos; not the study's own.
+        videos: how many.
+
+    Raises:
+        InputError: no study there, a run without its model, or the seed of its own videos.
+    """
+    study, (stored, _) = read_study(folder / "study.json"), load_json(folder / "study.json", dict, "study")
+    if seed == study.data["seed"]:
+        raise InputError(f"seed {seed} makes the videos that the study was scored on; take another")
+    wanted = {key: study.data[key] for key in ("width", "height", "val_frames")}
+    summary = make_embedded(folder / "fresh", seed, train_videos=1, val_videos=videos, **wanted)
+    rows = []
+    for row in study.rows:
+        seeds = []
+        for run in row.seeds:
+            model = folder / row.name / f"seed_{run['seed']}" / "model.safetensors"
+            if not model.exists():
+                raise InputError(f"{model}: no such model; run the study again")
+            scored = evaluated(model, folder / "fresh", model.parent / "fresh")
+            seeds.append({"seed": run["seed"], **scored})
+        rows.append({"name": row.name, "label": row.label, "seeds": seeds})
+    fresh = {"seed": seed, "val_videos": videos, "sha256": asdict(summary)["sha256"]}
+    content = {**stored, "data": {**study.data, "fresh": fresh}, "rows": rows}
+    atomic.write_json(out, content, indent=2)
+    return content
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="of `maskfree study`")
+    parser.add_argument("--out", type=Path, default=RESULTS / "study_fresh.json")
+    options = parser.parse_args()
+    fresh_videos(options.folder, options.out)
+    print(read_study(options.out).table())
+    print(f"written: {options.out}")
