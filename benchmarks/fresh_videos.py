@@ -8,7 +8,7 @@ The 50 held-out videos of a study also served to choose the recipe. This makes o
 """
 
 import argparse
-from dataclasses import asdict
+import sys
 from pathlib import Path
 
 from maskfree_nb import atomic
@@ -49,7 +49,7 @@ def fresh_videos(folder: Path, out: Path, seed: int = SEED, videos: int = VIDEOS
             scored = evaluated(model, folder / "fresh", model.parent / "fresh")
             seeds.append({"seed": run["seed"], **scored})
         rows.append({"name": row.name, "label": row.label, "seeds": seeds})
-    fresh = {"seed": seed, "val_videos": videos, "sha256": asdict(summary)["sha256"]}
+    fresh = {"seed": seed, "val_videos": videos, "sha256": summary.sha256}
     content = {**stored, "data": {**study.data, "fresh": fresh}, "rows": rows}
     atomic.write_json(out, content, indent=2)
     return content
@@ -62,6 +62,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="of `maskfree study`")
     parser.add_argument("--out", type=Path, default=RESULTS / "study_fresh.json")
     options = parser.parse_args()
-    fresh_videos(options.folder, options.out)
+    try:
+        fresh_videos(options.folder, options.out)
+    except InputError as error:
+        sys.exit(str(error))
     print(read_study(options.out).table())
     print(f"written: {options.out}")
