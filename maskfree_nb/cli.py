@@ -48,6 +48,7 @@ EXAMPLES = {
   maskfree study main --composites real/instances.json real/JPEGImages""",
 }
 COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
+REFINE = "redraw masks along the colours of the frames: sharper, slower"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("model", type=Path)
     _add_data(evaluation)
     evaluation.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    evaluation.add_argument("--refine", action="store_true", help=REFINE)
     evaluation.add_argument(
         "--out", type=Path, help="also write results.json and metrics.json into this folder"
     )
@@ -133,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("source", type=Path, help="a video file, or a folder of frames")
     predict.add_argument("--out", type=Path, required=True, help="gets results.json and overlay.mp4")
     predict.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    predict.add_argument("--refine", action="store_true", help=REFINE)
     predict.add_argument("--score", type=float, default=0.3, help="tracks below are not drawn (default: 0.3)")
     predict.add_argument("--max-frames", type=int, help="only the first so many frames")
 
@@ -241,7 +244,8 @@ def _assign(values: dict, setting: str) -> None:
 def _eval(options: argparse.Namespace) -> None:
     from maskfree_nb.evaluation.report import evaluate_model
 
-    report = evaluate_model(options.model, options.annotations, options.images, image_size=options.image_size)
+    data = (options.model, options.annotations, options.images)
+    report = evaluate_model(*data, image_size=options.image_size, refine=options.refine)
     print(report.text())
     if options.out is not None:
         report.write(options.out)
@@ -258,6 +262,7 @@ def _predict(options: argparse.Namespace) -> None:
         image_size=options.image_size,
         min_score=options.score,
         max_frames=options.max_frames,
+        refine=options.refine,
     )
     print(f"written: {options.out / 'results.json'}, {options.out / 'overlay.mp4'}")
 

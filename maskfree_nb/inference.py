@@ -14,9 +14,11 @@ from maskfree_nb.data.frames import resize_shortest_edge
 from maskfree_nb.data.video import read_frames, write_mp4
 from maskfree_nb.data.ytvis import VideoSet
 from maskfree_nb.errors import InputError
+from maskfree_nb.mean_field import finer
 from maskfree_nb.model.checkpoints import load_model, read_metadata
 from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
 from maskfree_nb.model.postprocess import Instances, top_instances
+from maskfree_nb.tkloss.lab import rgb_to_lab
 from maskfree_nb.viz.overlays import draw_instances
 
 
@@ -38,7 +40,12 @@ def load_trained(path: str | Path) -> tuple[VideoMask2Former, dict]:
 
 @torch.no_grad()
 def predict_video(
-    model: VideoMask2Former, frames: Tensor, *, image_size: int | None = None, max_instances: int = 10
+    model: VideoMask2Former,
+    frames: Tensor,
+    *,
+    image_size: int | None = None,
+    max_instances: int = 10,
+    refine: bool = False,
 ) -> Instances:
     """Find and follow the instances of one video; all frames are seen at once, so identities need no linking.
 
@@ -47,6 +54,8 @@ def predict_video(
         frames: uint8 [T, 3, H, W], RGB.
         image_size: the shortest edge that frames are resized to first, in pixels; None: as they are.
         max_instances: how many (query, class) pairs are kept.
+        refine: redraw the masks along the colours of the frames, at twice the resolution of the mask maps;
+            slower, sharper.
 
     Returns:
         `Instances`, best first, with masks at H x W.
@@ -59,17 +68,27 @@ def predict_video(
     valid_hw = tuple(frames.shape[-2:])
     padded = pad_to_multiple(normalise_frames(frames.to(device)), 32)
     prediction = model(padded[None])[-1]
-    found = top_instances(prediction, valid_hw, (height, width), padded.shape[-2:], k=max_instances)
+    lab = None
+    if refine:
+        lab = rgb_to_lab(
+            pad_to_multiple(frames.to(device), 32), finer(model.config.mask_stride), quantise=False
+        )
+    found = top_instances(prediction, valid_hw, (height, width), padded.shape[-2:], k=max_instances, lab=lab)
     return Instances(*(tensor.cpu() for tensor in found))
 
 
 def predict_set(
-    model: VideoMask2Former, videos: VideoSet, *, image_size: int | None = None, progress: bool = True
+    model: VideoMask2Former,
+    videos: VideoSet,
+    *,
+    image_size: int | None = None,
+    refine: bool = False,
+    progress: bool = True,
 ) -> list[dict]:
-    """Predict every video of a set; returns results in the YouTube-VIS format, see `to_results`."""
+    """Predict every video of a set as `predict_video` does; returns YouTube-VIS results, see `to_results`."""
     results = []
     for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="predict"):
-        tracks = predict_video(model, video_frames(videos, video), image_size=image_size)
+        tracks = predict_video(model, video_frames(videos, video), image_size=image_size, refine=refine)
         results += to_results(video.id, tracks, [category.id for category in videos.categories])
     return results
 
@@ -110,18 +129,20 @@ def predict_source(
     image_size: int | None = None,
     min_score: float = 0.3,
     max_frames: int | None = None,
+    refine: bool = False,
 ) -> None:
     """Segment and track the objects of a video file or a folder of frames.
 
     Writes `results.json` (YouTube-VIS results, all tracks) and `overlay.mp4` (tracks of at least `min_score`)
-    into `out`.
+    into `out`. `refine` is that of `predict_video`.
 
     Raises:
         InputError: a model or a source that cannot be read.
     """
     model, metadata = load_trained(model_path)
     frames, fps, _ = read_frames(source, max_frames=max_frames)
-    tracks = predict_video(model, frames, image_size=image_size or metadata["image_size"])
+    size = image_size or metadata["image_size"]
+    tracks = predict_video(model, frames, image_size=size, refine=refine)
     results = to_results(1, tracks, [category["id"] for category in metadata["categories"]])
     film = draw_tracks(frames, tracks, metadata["categories"], min_score=min_score)
     atomic.write_json(Path(out) / "results.json", results)

@@ -90,6 +90,25 @@ def test_eval_prints_a_table_and_writes_results(trained, small, tmp_path, capsys
     assert {"video_id", "category_id", "score", "segmentations"} == results[0].keys()
 
 
+def test_masks_can_be_redrawn_along_the_colours(trained, small, tmp_path):
+    annotations, images = small
+    found = {}
+    for flags in ([], ["--refine"]):
+        out = tmp_path / "-".join(["out", *flags])
+        data = ["--annotations", str(annotations), "--images", str(images), "--out", str(out)]
+        assert main(["eval", str(trained), *data, *flags]) == 0
+        scored = json.loads((out / "results.json").read_text())
+        source = [str(images / "0"), "--out", str(out / "film")]
+        assert main(["predict", str(trained), *source, *flags]) == 0
+        predicted = json.loads((out / "film" / "results.json").read_text())
+        found[bool(flags)] = [
+            ([track["score"] for track in tracks], [track["segmentations"] for track in tracks])
+            for tracks in (scored, predicted)
+        ]
+    for (scores, masks), (same_scores, other_masks) in zip(found[False], found[True], strict=True):
+        assert scores == same_scores and masks != other_masks
+
+
 @pytest.mark.parametrize("kind", ["folder", "mp4"])
 def test_predict_a_folder_and_a_film(trained, small, tmp_path, kind):
     source = small[1] / "0"

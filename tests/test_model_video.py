@@ -229,6 +229,35 @@ def test_top_instances():
     assert found.masks[1, 0, :32].all() and not found.masks[1, 0, 32:].any()
 
 
+def test_top_instances_are_redrawn_along_the_colours_that_they_nearly_follow():
+    """A blob around a bright square: with the colours of the frame the mask is the square itself."""
+    lab = torch.zeros(2, 3, 32, 32)
+    lab[0, 0, 9:21, 11:23] = 60.0  # not at the borders of the mask's cells
+    blob = torch.full((1, 1, 2, 16, 16), -2.0)
+    blob[0, 0, 0, 3:12, 4:13] = 1.0
+    blob[0, 0, 1] = -1.0  # absent in the other frame
+    prediction = Prediction(torch.tensor([[[3.0, 0.0]]]), blob)
+    plain = top_instances(prediction, (64, 64), (64, 64), (64, 64))
+    redrawn = top_instances(prediction, (64, 64), (64, 64), (64, 64), lab=lab)
+    truth = torch.zeros(64, 64, dtype=torch.bool)
+    truth[18:42, 22:46] = True
+    assert (plain.masks[0, 0] != truth).sum() > 100
+    assert (redrawn.masks[0, 0] != truth).sum() <= 4  # corners, where the upsampling is in doubt
+    assert not redrawn.masks[0, 1].any()
+    assert redrawn.scores.equal(plain.scores)
+
+
+def test_top_instances_are_redrawn_near_where_they_were():
+    """A flat frame has no edge to stop at, but a mask stays within a cell of its box."""
+    masks = torch.full((1, 1, 1, 8, 8), -0.1)
+    masks[..., 3:5, 3:5] = 9.0
+    lab = torch.zeros(1, 3, 16, 16)
+    prediction = Prediction(torch.tensor([[[3.0, 0.0]]]), masks)
+    redrawn = top_instances(prediction, (32, 32), (32, 32), (32, 32), lab=lab).masks[0, 0]
+    rows, columns = redrawn.nonzero().unbind(1)
+    assert rows.min() >= 8 and rows.max() < 24 and columns.min() >= 8 and columns.max() < 24
+
+
 def test_top_instances_of_the_second_clip_and_of_few_pairs():
     logits = torch.randn(2, 2, 2, generator=torch.Generator().manual_seed(0))
     prediction = Prediction(logits, torch.stack([torch.ones(2, 1, 8, 8), -torch.ones(2, 1, 8, 8)]))

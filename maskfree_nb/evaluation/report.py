@@ -62,6 +62,7 @@ def evaluate_model(
     images: str | Path,
     *,
     image_size: int | None = None,
+    refine: bool = False,
     progress: bool = True,
 ) -> Report:
     """Predict every video of a data set with true masks and score the result.
@@ -70,6 +71,7 @@ def evaluate_model(
         model_path: a `model.safetensors` of `train`.
         annotations, images: a YouTube-VIS JSON file with masks, and the folder its file names are in.
         image_size: the shortest edge that frames are resized to, in pixels; None: the size trained at.
+        refine: redraw the masks along the colours of the frames, see `predict_video`.
         progress: show a progress bar.
 
     Raises:
@@ -85,7 +87,7 @@ def evaluate_model(
         )
     verify_images(videos)
     size = image_size or metadata["image_size"]
-    results = predict_set(model, videos, image_size=size, progress=progress)
+    results = predict_set(model, videos, image_size=size, refine=refine, progress=progress)
     return Report(
         results=results,
         ap=evaluate_videos(annotations, results),

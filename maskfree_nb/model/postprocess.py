@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from maskfree_nb.mean_field import mean_field
 from maskfree_nb.model.pixel_decoder import resize
 from maskfree_nb.model.video_decoder import Prediction
 
@@ -26,6 +28,7 @@ def top_instances(
     padded_hw: tuple[int, int],
     k: int = 10,
     clip: int = 0,
+    lab: Tensor | None = None,
 ) -> Instances:
     """Return the `k` (query, class) pairs of highest probability, with their masks at the video's size.
 
@@ -40,6 +43,8 @@ def top_instances(
         padded_hw: height and width of the frames that the model saw.
         k: how many; fewer where there are fewer pairs.
         clip: which clip of the batch.
+        lab: float32 [T, 3, h', w'], CIE Lab of the padded frames; with it, masks are redrawn along its
+            colours (`mean_field`), each within the box of its positive cells and a cell around that.
 
     >>> prediction = Prediction(torch.tensor([[[3.0, 0.0, 0.0]]]), torch.ones(1, 1, 2, 8, 8))
     >>> instances = top_instances(prediction, (30, 32), (60, 64), (32, 32), k=1)
@@ -52,7 +57,24 @@ def top_instances(
     queries, labels = order // probabilities.shape[1], order % probabilities.shape[1]
     height, width = valid_hw
     masks = []
-    for frame in prediction.masks[clip][queries].float().unbind(1):  # [k, h, w] of every frame
+    for number, frame in enumerate(prediction.masks[clip][queries].float().unbind(1)):  # [k, h, w]
+        if lab is not None:
+            frame = _redrawn(frame, lab[number])
         valid = resize(frame[None], padded_hw)[..., :height, :width]
         masks.append(resize(valid, output_hw)[0] > 0)
     return Instances(scores, labels, queries, torch.stack(masks, dim=1))
+
+
+def _redrawn(mask_logits: Tensor, lab: Tensor) -> Tensor:
+    """Masks of one frame along its colours, positive inside: [k, h, w], [3, h', w'] -> [k, h', w']."""
+    cells = F.max_pool2d((mask_logits > 0).float(), 3, 1, 1)  # positive, or next to one that is
+    boxes = _spanned(cells.amax(2, keepdim=True), 1) * _spanned(cells.amax(1, keepdim=True), 2)
+    logits = resize(mask_logits[None], lab.shape[-2:])[0]
+    inside = F.interpolate(boxes[None], lab.shape[-2:])[0] > 0
+    image_index = torch.zeros(len(logits), dtype=torch.int64, device=lab.device)
+    return mean_field(logits, lab[None], inside, image_index)
+
+
+def _spanned(marks: Tensor, dim: int) -> Tensor:
+    """1 from the first to the last 1 along a dimension."""
+    return marks.cummax(dim).values * marks.flip(dim).cummax(dim).values.flip(dim)
