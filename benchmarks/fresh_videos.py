@@ -1,10 +1,11 @@
 """Score the models of a study on videos that no choice was made by.
 
-    python benchmarks/fresh_videos.py runs/study_main
+    python benchmarks/fresh_videos.py runs/study_main [--refine]
 
 The 50 held-out videos of a study also served to choose the recipe. This makes others, of another seed, in
 `FOLDER/fresh`, evaluates every model of the study on them, and writes a study like it:
-`benchmarks/results/study_fresh.json`. Nothing is trained.
+`benchmarks/results/study_fresh.json`. Nothing is trained. With `--refine` the masks of all rows are redrawn
+along the colours of the frames first, and the file is `study_fresh_redrawn.json`.
 """
 
 import argparse
@@ -22,7 +23,9 @@ RESULTS = Path(__file__).parent / "results"
 SEED, VIDEOS = 1, 300
 
 
-def fresh_videos(folder: Path, out: Path, seed: int = SEED, videos: int = VIDEOS) -> dict:
+def fresh_videos(
+    folder: Path, out: Path, seed: int = SEED, videos: int = VIDEOS, refine: bool = False
+) -> dict:
     """Evaluate every run of the study in `folder`; returns the content of the file written to `out`.
 
     Args:
@@ -30,6 +33,7 @@ def fresh_videos(folder: Path, out: Path, seed: int = SEED, videos: int = VIDEOS
         out: the file.
         seed: of the videos; not the study's own.
         videos: how many.
+        refine: redraw the masks, as `maskfree eval --refine` does.
 
     Raises:
         InputError: no study there, a run without its model, or the seed of its own videos.
@@ -46,10 +50,11 @@ def fresh_videos(folder: Path, out: Path, seed: int = SEED, videos: int = VIDEOS
             model = folder / row.name / f"seed_{run['seed']}" / "model.safetensors"
             if not model.exists():
                 raise InputError(f"{model}: no such model; run the study again")
-            scored = evaluated(model, folder / "fresh", model.parent / "fresh")
+            place = model.parent / ("fresh_redrawn" if refine else "fresh")
+            scored = evaluated(model, folder / "fresh", place, refine=refine)
             seeds.append({"seed": run["seed"], **scored})
         rows.append({"name": row.name, "label": row.label, "seeds": seeds})
-    fresh = {"seed": seed, "val_videos": videos, "sha256": summary.sha256}
+    fresh = {"seed": seed, "val_videos": videos, "sha256": summary.sha256, "refine": refine}
     content = {**stored, "data": {**study.data, "fresh": fresh}, "rows": rows}
     atomic.write_json(out, content, indent=2)
     return content
@@ -60,10 +65,12 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="of `maskfree study`")
-    parser.add_argument("--out", type=Path, default=RESULTS / "study_fresh.json")
+    parser.add_argument("--refine", action="store_true", help="redraw the masks along the colours first")
+    parser.add_argument("--out", type=Path, help="default: study_fresh.json or study_fresh_redrawn.json")
     options = parser.parse_args()
+    options.out = options.out or RESULTS / f"study_fresh{'_redrawn' * options.refine}.json"
     try:
-        fresh_videos(options.folder, options.out)
+        fresh_videos(options.folder, options.out, refine=options.refine)
     except InputError as error:
         sys.exit(str(error))
     print(read_study(options.out).table())

@@ -21,6 +21,7 @@ from maskfree_nb.viz.study import FIGURES, ORACLE, Study, StudyRow, read_study, 
 
 TITLES = {  # of studies stored once more, with other settings or scores
     "study_fresh": ", scored on videos that no choice was made by",
+    "study_fresh_redrawn": ", scored on videos that no choice was made by, masks redrawn along the colours",
     "study_unfilled": "",
     "study_fresh_unfilled": ", scored on videos that no choice was made by",
     "study_long": ", in more steps",
@@ -116,9 +117,11 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
         title += ", without the fill loss"
     language, code = command(study, stem)
     if "fresh" in study.data:
-        trained = folder_of(study, stem.replace("_fresh", ""))
-        out = "" if stem == "study_fresh" else f" --out benchmarks/results/{stem}.json"
-        language, code = "sh", f"python benchmarks/fresh_videos.py {trained}{out}"
+        refine = study.data["fresh"].get("refine", False)
+        trained = folder_of(study, stem.replace("_fresh", "").replace("_redrawn", ""))
+        usual = stem == f"study_fresh{'_redrawn' * refine}"
+        out = "" if usual else f" --out benchmarks/results/{stem}.json"
+        language, code = "sh", f"python benchmarks/fresh_videos.py {trained}{' --refine' * refine}{out}"
     parts = [
         f"## {title}",
         _data(study),
@@ -134,7 +137,7 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
         )
     parts += [twins, REMARKS.get(stem, ""), _alarms(study), f"![{title}]({stem}.png)", _shares(study)]
     if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
-        parts.append(_comparisons(study, with_bars=stem in ("study", "study_fresh")))
+        parts.append(_comparisons(study, with_bars=stem in ("study", "study_fresh", "study_fresh_redrawn")))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
     if any("classes" in seed for row in study.rows for seed in row.seeds):
@@ -164,7 +167,8 @@ def _fresh(study: Study) -> str:
     fresh = study.data["fresh"]
     return (
         f" **Scored on {fresh['val_videos']} other videos**, of seed {fresh['seed']} "
-        f"(sha256 `{fresh['sha256'][:16]}`), the models being those of the main study."
+        f"(sha256 `{fresh['sha256'][:16]}`), the models being those of the main study"
+        f"{', and all masks redrawn along the colours of the frames' * fresh.get('refine', False)}."
     )
 
 

@@ -1,6 +1,7 @@
 """The training loss of a clip: one switch says what supervises the masks."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -13,20 +14,74 @@ from maskfree_nb.boxloss import (
     fill_loss,
     pairwise_loss,
     projection_loss,
-    refined_masks,
     union_region,
 )
-from maskfree_nb.criterion_config import CriterionConfig
 from maskfree_nb.data.clips import ClipBatch
 from maskfree_nb.errors import InputError
 from maskfree_nb.maskloss import box_fill, mask_losses, outside_loss
 from maskfree_nb.matcher import assign, box_dice_cost, class_cost, mask_bounding_boxes, mask_dice_cost
-from maskfree_nb.mean_field import finer
 from maskfree_nb.model.mask2former import Prediction
 from maskfree_nb.options import build
 from maskfree_nb.schedules import box_warmup
 from maskfree_nb.tkloss import Matches, TKLoss
-from maskfree_nb.tkloss.lab import rgb_to_lab
+
+SUPERVISION = ("boxes", "boxinst", "masks")
+MATCHING = ("boxes", "filled")
+
+
+@dataclass(frozen=True)
+class CriterionConfig:
+    """What supervises the masks, and how strongly.
+
+    Attributes:
+        supervision: `boxes` (MaskFreeVIS: projection + pairwise + TK), `boxinst` (projection + pairwise: the
+            baseline) or `masks` (the oracle: cross entropy + Dice on true masks).
+        class_weight, no_object_weight: of the cross entropy over classes, and of its no-object class.
+        projection_weight, pairwise_weight, tk_weight, outside_weight, fill_weight: of the losses from boxes.
+        fill_floor: the share of its box that an object is taken to fill at least, where fill_weight > 0. That
+            is an assumption, and not one for thin objects seen aslant.
+        mask_weight, dice_weight: of cross entropy and Dice (the oracle, and the box warm-up).
+        box_warmup, box_ramp: shares of the steps, see `schedules.box_warmup`; not used by `masks`.
+        pairwise_dilation, pairwise_threshold: of the in-frame neighbours and their colour similarity.
+        matching: what assigns queries to objects in the modes without masks: `boxes`, the Dice of the tight
+            box around the predicted mask (the official rule), or `filled`, the Dice of the predicted mask and
+            the filled box, which one stray pixel does not upset. During the warm-up it is `filled` anyway.
+        border: `clean` or `zero`, of both consistency losses.
+        tk: options of `TKLoss`.
+    """
+
+    supervision: str = "boxes"
+    class_weight: float = 2.0
+    no_object_weight: float = 0.1
+    projection_weight: float = 5.0
+    pairwise_weight: float = 5.0
+    tk_weight: float = 5.0
+    outside_weight: float = 1.0
+    fill_weight: float = 0.0
+    fill_floor: float = 0.4
+    mask_weight: float = 5.0
+    dice_weight: float = 5.0
+    matching: str = "boxes"
+    box_warmup: float = 0.4
+    box_ramp: float = 0.1
+    pairwise_dilation: int = 2
+    pairwise_threshold: float = 0.3
+    border: str = "clean"
+    tk: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.supervision not in SUPERVISION:
+            raise InputError(f"supervision is {self.supervision!r}, expected one of {', '.join(SUPERVISION)}")
+        if self.matching not in MATCHING:
+            raise InputError(f"matching is {self.matching!r}, expected one of {', '.join(MATCHING)}")
+        if not 0 < self.fill_floor <= 1:
+            raise InputError(f"fill_floor is {self.fill_floor!r}, expected a share above 0 and at most 1")
+        if self.pairwise_dilation < 1:
+            raise InputError(f"pairwise_dilation is {self.pairwise_dilation!r}, expected at least 1")
+        if not 0 < self.pairwise_threshold <= 1:
+            raise InputError(
+                f"pairwise_threshold is {self.pairwise_threshold!r}, expected above 0, at most 1"
+            )
 
 
 class Targets(NamedTuple):
@@ -45,7 +100,6 @@ class Matching(NamedTuple):
 
     affinity: Tensor  # int32 [B, T, h, w], in the same frame: see `colour_affinity`
     matches: Matches | None  # in other frames of the tube; None where TK-Loss has no part
-    fine_lab: Tensor | None  # [B, T, 3, s h, s w], for refined masks; None where they have no part
 
 
 class Term(NamedTuple):
@@ -108,7 +162,7 @@ class Criterion(nn.Module):
         if warmup > 0:
             terms |= self._mask_terms(mask_logits, targets.box_masks, share=warmup)
         if not oracle and warmup < 1:
-            matching = self._matching(batch.frames, refine=warmup == 0 and self.config.refine_weight > 0)
+            matching = self._matching(batch.frames)
             terms |= self._box_terms(mask_logits, targets, matching, share=1 - warmup)
             if matching.matches is not None:
                 figures["matches_per_pixel"] = matching.matches.count().float().mean()
@@ -199,7 +253,7 @@ class Criterion(nn.Module):
         }
 
     @torch.no_grad()
-    def _matching(self, frames: Tensor, refine: bool) -> Matching:
+    def _matching(self, frames: Tensor) -> Matching:
         """What the losses from boxes need of the images: once per batch, for all instances and layers."""
         config = self.config
         lab = self.tk_loss.lab(frames)  # [B, T, 3, h, w]
@@ -207,11 +261,7 @@ class Criterion(nn.Module):
             lab, dilation=config.pairwise_dilation, threshold=config.pairwise_threshold, border=config.border
         )
         temporal = config.supervision == "boxes" and frames.shape[1] > 1
-        matches = self.tk_loss.match_lab(lab) if temporal else None
-        fine_lab = None
-        if refine:
-            fine_lab = rgb_to_lab(frames, finer(self.mask_stride), quantise=False)
-        return Matching(affinity, matches, fine_lab)
+        return Matching(affinity, self.tk_loss.match_lab(lab) if temporal else None)
 
     def _box_terms(
         self, mask_logits: Tensor, targets: Targets, matching: Matching, share: float
@@ -232,9 +282,6 @@ class Criterion(nn.Module):
             present = boxes.any(-1).any(-1).sum().float()
             fill = fill_loss(mask_logits, boxes, config.fill_floor)
             terms["fill"] = Term(fill, config.fill_weight, present)
-        if matching.fine_lab is not None:
-            refined = refined_masks(mask_logits[-1], matching.fine_lab, boxes, clip_index=clips)
-            terms["refine"] = Term(sum(mask_losses(mask_logits, refined)), config.refine_weight, instances)
         if matching.matches is not None:
             region = union_region(boxes)  # [N, h, w]
             tk = self.tk_loss(mask_logits, matching.matches, region, clips)

@@ -15,8 +15,6 @@ DEMO = {
         # masks from boxes lack parts of objects that look like what is behind them; see `maskfree study fill`
         "fill_weight": 2.0,
         "fill_floor": 0.4,
-        # the network's own masks, redrawn along the colours, as a target; see `maskfree study refine`
-        "refine_weight": 5.0,
     },
     "clips": {"num_frames": 3, "frame_range": 4},
     "steps": 3600,

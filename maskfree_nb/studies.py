@@ -128,16 +128,6 @@ STUDIES = {
             },
         },
     ),
-    "refine": Plan(
-        "the weight of refined masks as a target",
-        {
-            "none": _criterion("no refined masks", refine_weight=0.0),
-            **{
-                f"w{weight}": _criterion(f"weight {weight}", refine_weight=float(weight))
-                for weight in (1, 2, 5, 10)
-            },
-        },
-    ),
     "share": Plan(
         "the share of the training videos",
         {
@@ -166,7 +156,7 @@ STUDIES["length"] = Plan(
 
 FINE = {"model": {"mask_stride": 2}}
 STUDIES["variants"] = Plan(
-    "other weights, matches and maps, from nothing, without fill loss and refined masks",
+    "other weights, matches and maps, from nothing and without the fill loss",
     {
         "masks": _criterion("true masks (the oracle)", supervision="masks"),
         "boxes": Row("the recipe, less the fill loss"),
@@ -180,7 +170,7 @@ STUDIES["variants"] = Plan(
         "fine": Row("masks of stride 2 (recipe: 4)", FINE),
         "masks_fine": Row("oracle, stride 2", {**FINE, "criterion": {"supervision": "masks"}}),
     },
-    settings={"criterion": {"fill_weight": 0.0, "refine_weight": 0.0}},
+    settings={"criterion": {"fill_weight": 0.0}},
 )
 FROM_THE_SHIPPED_MODEL = {
     "init": "tiny_boxes",
@@ -224,7 +214,7 @@ STUDIES["collapse"] = Plan(
         "all_match": _tk("every patch matches (D = 0)", threshold=0.0),
         "fog": Row("homogeneous video (contrast 10 %)", contrast=0.1),
     },
-    settings={"steps": 400, "batch_size": 4, "criterion": {"fill_weight": 0.0, "refine_weight": 0.0}},
+    settings={"steps": 400, "batch_size": 4, "criterion": {"fill_weight": 0.0}},
 )
 
 

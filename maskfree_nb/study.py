@@ -165,16 +165,17 @@ def _run(row: Row, out: Path, data: Path, sha256: str, seed: int, settings: dict
     }
 
 
-def evaluated(model: Path, data: Path, out: Path) -> dict:
+def evaluated(model: Path, data: Path, out: Path, *, refine: bool = False) -> dict:
     """Evaluate a model on the held-out videos of a data set, in a process of its own; return its figures.
 
     Args:
         model: `model.safetensors` of a run.
         data: a folder with `val.json` and `val/JPEGImages`.
         out: gets `results.json` and `metrics.json`.
+        refine: with the masks redrawn along the colours, see `inference.predict_video`.
     """
     videos = ("--annotations", data / "val.json", "--images", data / "val" / "JPEGImages")
-    _command("eval", model, *videos, "--out", out)
+    _command("eval", model, *videos, "--out", out, *(["--refine"] if refine else []))
     return _figures(out / "metrics.json")
 
 

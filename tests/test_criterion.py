@@ -10,7 +10,7 @@ from conftest import oracle_folder
 from tolerances import TOL
 from torch.testing import assert_close
 
-from maskfree_nb.boxloss import box_masks, refined_masks
+from maskfree_nb.boxloss import box_masks
 from maskfree_nb.criterion import Criterion, CriterionConfig
 from maskfree_nb.data.clips import Clip, collate_clips
 from maskfree_nb.errors import InputError
@@ -18,7 +18,6 @@ from maskfree_nb.maskloss import box_fill, mask_losses, outside_loss
 from maskfree_nb.model.mask2former import Prediction
 from maskfree_nb.options import build
 from maskfree_nb.schedules import box_warmup, learning_rate_factor
-from maskfree_nb.tkloss.lab import rgb_to_lab
 
 FRAMES, SIZE, QUERIES, CLASSES, LAYERS = 3, (32, 64), 5, 2, 2
 
@@ -54,19 +53,16 @@ TERMS = {
 }
 
 
-ADDED = {"fill_weight": 1.0, "refine_weight": 1.0}  # losses that are no part of the paper
-
-
-@pytest.mark.parametrize("more", [0.0, 3.0])
+@pytest.mark.parametrize("fill_weight", [0.0, 3.0])
 @pytest.mark.parametrize("supervision", TERMS)
-def test_the_loss_is_the_weighted_sum_of_its_terms_over_layers(supervision, more):
-    config = CriterionConfig(supervision=supervision, fill_weight=more, fill_floor=0.9, refine_weight=more)
+def test_the_loss_is_the_weighted_sum_of_its_terms_over_layers(supervision, fill_weight):
+    config = CriterionConfig(supervision=supervision, fill_weight=fill_weight, fill_floor=0.9)
     batch = collate_clips([make_clip(1, 2), make_clip(2, 1)])
     loss, figures = Criterion(config)(make_predictions(2), batch)
     terms = {name.removeprefix("loss_"): value for name, value in figures.items() if name.startswith("loss_")}
-    added = {"fill", "refine"} if more and supervision != "masks" else set()
-    assert terms.keys() == TERMS[supervision] | added
-    assert all(terms[name] > 0 for name in added)
+    fill = {"fill"} if fill_weight and supervision != "masks" else set()
+    assert terms.keys() == TERMS[supervision] | fill
+    assert not fill or terms["fill"] > 0
     weighted = sum(getattr(config, f"{name}_weight") * value for name, value in terms.items())
     assert_close(loss.detach(), LAYERS * weighted, **TOL["float32 sums"])
 
@@ -76,7 +72,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms_over_layers(supervision, more
 def test_every_prediction_gets_a_finite_gradient(supervision, objects):
     predictions = make_predictions(2)
     batch = collate_clips([make_clip(seed, count) for seed, count in enumerate(objects)])
-    loss, _ = Criterion(CriterionConfig(supervision=supervision, **ADDED))(predictions, batch)
+    loss, _ = Criterion(CriterionConfig(supervision=supervision, fill_weight=1.0))(predictions, batch)
     loss.backward()
     for layer in predictions:
         assert layer.logits.grad.isfinite().all() and layer.logits.grad.abs().sum() > 0
@@ -88,7 +84,7 @@ def test_every_prediction_gets_a_finite_gradient(supervision, objects):
 @pytest.mark.parametrize("supervision", ["boxes", "boxinst"])
 @pytest.mark.parametrize("progress", [0.0, 0.45, 1.0])
 def test_box_modes_never_read_masks(supervision, progress):
-    criterion = Criterion(CriterionConfig(supervision=supervision, **ADDED))
+    criterion = Criterion(CriterionConfig(supervision=supervision))
     clips = [make_clip(1, 2), make_clip(2, 1)]
     bare = [replace(clip, masks=None) for clip in clips]
     inverted = [replace(clip, masks=~clip.masks) for clip in clips]
@@ -192,28 +188,6 @@ def test_outside_loss_reads_only_the_outside():
     loss.sum().backward()
     assert_close(loss, torch.tensor([32 * np.log(2) / 4]).float(), **TOL["float32 sums"])
     assert (logits.grad[0, 0, 0, 2:4, 2:4] == 0).all() and (logits.grad > 0).sum() == 32
-
-
-@pytest.mark.parametrize("mask_stride", [1, 2, 4])
-def test_refined_masks_are_the_target_of_every_layer(mask_stride):
-    """Drawn from the matched masks of the last layer, along colours of half the stride, in the box stage."""
-    config = CriterionConfig(supervision="boxinst", refine_weight=1.0)
-    clip = make_clip(1, 2)
-    size = (SIZE[0] // mask_stride, SIZE[1] // mask_stride)
-    logits = torch.randn(LAYERS, 1, 2, CLASSES + 1)
-    masks = torch.randn(LAYERS, 1, 2, FRAMES, *size)
-    predictions = [Prediction(*layer) for layer in zip(logits, masks, strict=True)]
-    criterion = Criterion(config, mask_stride)
-    batch = collate_clips([clip])
-    _, figures = criterion(predictions, batch, 1.0)
-    boxes = box_masks(clip.boxes, SIZE, mask_stride)
-    lab = rgb_to_lab(clip.frames, max(mask_stride // 2, 1), quantise=False)[None]
-    queries = criterion._match(predictions, criterion.targets(batch), 0, None)  # [L, n]
-    matched = torch.stack([masks[layer, 0, queries[layer]] for layer in range(LAYERS)])
-    entropy, dice = mask_losses(matched, refined_masks(matched[-1], lab, boxes))
-    assert_close(figures["loss_refine"], (entropy + dice).mean(), **TOL["float32 sums"])
-    for progress in (0.0, 0.45):  # the warm-up, and while it fades
-        assert "loss_refine" not in criterion(predictions, batch, progress)[1]
 
 
 def test_box_fill():
