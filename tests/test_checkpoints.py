@@ -172,6 +172,14 @@ def test_missing_files(tmp_path, name):
         load_model(tmp_path / name)
 
 
+def test_a_folder_instead_of_a_checkpoint_says_so(tmp_path):
+    for read in (load_model, read_metadata):
+        with pytest.raises(
+            InputError, match=r"is a folder, expected a file in it, such as model"
+        ):
+            read(tmp_path)
+
+
 def test_files_of_another_kind(tmp_path):
     (tmp_path / "model.txt").write_text("weights")
     with pytest.raises(InputError, match=r"expected a name that ends in .pth, .pkl or .safetensors"):

@@ -173,6 +173,8 @@ def _read_official(path: Path) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
+    if path.is_dir():
+        return InputError(f"{path}: is a folder, expected a file in it, such as model.safetensors")
     if not path.is_file():
         return InputError(f"{path}: no such file")
     reason = str(error).split("\n")[0] or type(error).__name__
