@@ -174,9 +174,7 @@ def test_missing_files(tmp_path, name):
 
 def test_a_folder_instead_of_a_checkpoint_says_so(tmp_path):
     for read in (load_model, read_metadata):
-        with pytest.raises(
-            InputError, match=r"is a folder, expected a file in it, such as model"
-        ):
+        with pytest.raises(InputError, match=r"is a folder, expected a file in it, such as model"):
             read(tmp_path)
 
 

@@ -113,11 +113,11 @@ def test_readme_quotes_the_stored_studies():
     assert sentence.format(*sharper, redrawn.share_of_oracle()) in readme
     tk = [gain(study, "boxes", "boxinst") for study in (fresh, chosen, unfilled)]
     assert f"changes the AP by {tk[0]} on top of projection + pairwise ({tk[1]} on the 50)" in readme
-    assert f"without it TK-Loss changes the AP by {tk[2]}, and" in readme
-    assert (
-        f"together change it by {gain(unfilled, 'boxes', 'projection')} on top of projection alone" in readme
-    )
-    assert f"which reaches {unfilled.row('projection').mean('AP'):.1f} by itself" in readme
+    assert f"Pairwise and TK-Loss together add {gain(fresh, 'boxes', 'projection')} to projection," in readme
+    assert f"projection reaches {unfilled.row('projection').mean('AP'):.1f} by itself" in readme
+    both = gain(unfilled, "boxes", "projection")
+    assert f"together change that by {both}, and TK-Loss on top of pairwise by {tk[2]}." in readme
+    assert f"Redrawn, projection reaches {redrawn.row('projection').mean('AP'):.1f}:" in readme
     real = [composites.row(name).mean("AP") for name in ("masks", "boxes", "boxinst")]
     sentence = "the AP is {:.1f} from masks, {:.1f} from boxes with TK-Loss and {:.1f} without."
     assert sentence.format(*real) in readme
