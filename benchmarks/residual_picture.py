@@ -80,11 +80,11 @@ def _draw_strip(panels: np.ndarray, video_set: VideoSet, loss: Loss) -> None:
             panel.imshow(grey, cmap="gray", vmin=-60, vmax=255, interpolation="nearest")
             draw_area(panel, torch.from_numpy(mask), PREDICTION, opacity=0.55)
         draw_outline(panel, torch.from_numpy(loss.truth), TRUTH)
-        _show_object(panel, loss.truth)
+        show_object(panel, loss.truth)
         panel.set_title(caption, loc="left", fontsize=8, pad=3)
 
 
-def _show_object(panel: Axes, truth: np.ndarray) -> None:
+def show_object(panel: Axes, truth: np.ndarray) -> None:
     """Enlarge the object with some of what is around it, in the frame's proportions, all inside the frame."""
     height, width = truth.shape
     rows, columns = (np.flatnonzero(truth.any(axis)) for axis in (1, 0))

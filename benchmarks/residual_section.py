@@ -38,6 +38,16 @@ def read_residuals(folder: Path, stem: str, study: Study) -> dict | None:
     if not path.exists():
         return None
     content, name = load_json(path, dict, "residuals")
+    check_runs(content, name, study, _command(study, stem))
+    return content
+
+
+def check_runs(content: dict, name: str, study: Study, command: str) -> None:
+    """Compare the mean IoU of every run stored in `content` with that of the study.
+
+    Raises:
+        InputError: they differ; says which, and the command that measures again.
+    """
     measured = {row.name: {seed["seed"]: seed["mean_iou"] for seed in row.seeds} for row in study.rows}
     for row in content["rows"]:
         for seed in row["seeds"]:
@@ -45,9 +55,8 @@ def read_residuals(folder: Path, stem: str, study: Study) -> dict | None:
             if expected is None or not math.isclose(seed["mean_iou"], expected, abs_tol=0.02):
                 raise InputError(
                     f"{name}: row {row['name']}, seed {seed['seed']}: mean_iou is {seed['mean_iou']}, "
-                    f"{stem}.json has {expected}; run `{_command(study, stem)}`"
+                    f"the study's is {expected}; run `{command}`"
                 )
-    return content
 
 
 def residual_section(content: dict, stem: str, study: Study) -> str:

@@ -1,14 +1,14 @@
 """Draw the page of the stored studies: `python benchmarks/results_page.py`.
 
-Reads every `study*.json` of `benchmarks/results`, and `residuals*.json` where a study has one, and writes
-README.md and a figure of each study there.
-Every number of the page comes from those files.
+Reads every `study*.json` of `benchmarks/results`, `residuals*.json` and `link_errors*.json` where a study has
+one, and writes README.md and a figure of each study there. Every number of the page comes from those files.
 """
 
 import io
 import math
 from pathlib import Path
 
+from link_errors_section import link_errors_section
 from markdown_table import markdown_table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reach_section import reach_section
@@ -84,7 +84,7 @@ def page(folder: Path, studies: dict[str, Study]) -> str:
     sections = [_section(folder, stem, study, _twins(study, studies)) for stem, study in studies.items()]
     measured = {study.name for study in studies.values() if not is_composites(study)}
     missing = [name for name in STUDIES if name not in measured]
-    sections += reach_section(folder)
+    sections += [*reach_section(folder), *link_errors_section(folder, studies)]
     if missing:
         sections.append(f"## Not measured yet\n\n`maskfree study NAME` for {', '.join(missing)}.\n")
     return "\n".join([HEAD, *sections])

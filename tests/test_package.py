@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from maskfree_nb.viz.study import Study, read_study
+from maskfree_nb.viz.study import Study, StudyRow, read_study
 
 ROOT = Path(__file__).parents[1]
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -138,6 +138,26 @@ def test_readme_quotes_the_demo_s_spread_and_the_ablations():
     ]
     found = [row.mean("AP") for study in ablations for row in study.rows]
     assert f"all lie between {min(found):.1f} and {max(found):.1f} AP" in readme
+    order, frames = (
+        read_study(ROOT / f"benchmarks/results/study_{name}.json") for name in ("order", "frames")
+    )
+    orders = [order.row(name).mean("AP") for name in ("shuffled", "chronological")]
+    assert "in any order, {:.1f} for {:.1f};".format(*orders) in readme
+    found = [row.mean("AP") for row in frames.rows]
+    assert f"2 to 7 frames, {min(found):.1f} to {max(found):.1f}." in readme
+
+
+def test_readme_quotes_what_links_object_to():
+    content = json.loads((ROOT / "benchmarks/results/link_errors.json").read_text())
+    rows = {row["name"]: StudyRow(row["name"], row["label"], tuple(row["seeds"])) for row in content["rows"]}
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    left = rows["boxinst"].mean("matches_contradicted")
+    assert f"left without TK-Loss, {left:.1f}% have a match that the same mask labels otherwise" in readme
+    of_neighbours = rows["projection"].mean("neighbours_contradicted")
+    assert f"like neighbours object to {of_neighbours:.0f}% of them" in readme
+    wrong = [rows[name].mean("wrong") for name in ("projection", "tk", "boxinst")]
+    sentence = "from {:.1f} to {:.1f} wrong pixels in a hundred, but the pairwise loss helps more, to {:.1f}."
+    assert sentence.format(*wrong) in readme
 
 
 def gain(study: Study, row: str, base: str) -> str:
