@@ -19,14 +19,20 @@ from maskfree_nb import atomic
 from maskfree_nb.studies import STUDIES, plan
 from maskfree_nb.viz.study import FIGURES, ORACLE, Study, StudyRow, read_study, study_figure
 
+OTHER, REDRAWN = ", scored on videos that no choice was made by", ", masks redrawn along the colours"
+LONG = ", in as many steps as the demo"
 TITLES = {  # of studies stored once more, with other settings or scores
-    "study_fresh": ", scored on videos that no choice was made by",
-    "study_fresh_redrawn": ", scored on videos that no choice was made by, masks redrawn along the colours",
+    "study_fresh": OTHER,
+    "study_fresh_redrawn": OTHER + REDRAWN,
+    "study_demo": LONG,
+    "study_fresh_demo": LONG + OTHER,
+    "study_fresh_demo_redrawn": LONG + OTHER + REDRAWN,
     "study_unfilled": "",
-    "study_fresh_unfilled": ", scored on videos that no choice was made by",
+    "study_fresh_unfilled": OTHER,
     "study_long": ", in more steps",
-    "study_demo": ", in as many steps as the demo",
 }
+JUDGED = ("study", "study_fresh", "study_fresh_redrawn")  # by the bars
+JUDGED += ("study_demo", "study_fresh_demo", "study_fresh_demo_redrawn")
 REMARKS = {
     "study_composites": "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: "
     "the same objects and places are in both. Neither they nor their annotations are part of this project.",
@@ -137,7 +143,7 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
         )
     parts += [twins, REMARKS.get(stem, ""), _alarms(study), f"![{title}]({stem}.png)", _shares(study)]
     if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
-        parts.append(_comparisons(study, with_bars=stem in ("study", "study_fresh", "study_fresh_redrawn")))
+        parts.append(_comparisons(study, with_bars=stem in JUDGED))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
     if any("classes" in seed for row in study.rows for seed in row.seeds):
@@ -167,7 +173,7 @@ def _fresh(study: Study) -> str:
     fresh = study.data["fresh"]
     return (
         f" **Scored on {fresh['val_videos']} other videos**, of seed {fresh['seed']} "
-        f"(sha256 `{fresh['sha256'][:16]}`), the models being those of the main study"
+        f"(sha256 `{fresh['sha256'][:16]}`), nothing being trained anew"
         f"{', and all masks redrawn along the colours of the frames' * fresh.get('refine', False)}."
     )
 
