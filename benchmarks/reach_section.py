@@ -16,10 +16,11 @@ what the images and the true masks say. `python benchmarks/link_reach.py NAME AN
 
 {table}
 
-What TK-Loss can add to the pairwise loss is the last column. Whether a network trained on many videos has
-any use for it is another question. The videos of the fixed camera were made to favour matches; what training
-made of them is told above. That it has learnt such backgrounds from the outside of many boxes does not
-explain it: with few videos (the share of the training videos, above) TK-Loss adds no more.
+What matches add in this count is the last column; the losses also pass on what is object, and average.
+Whether a network trained on many videos has any use for it is another question. The videos of the fixed
+camera were made to favour matches; what training made of them is told above. That it has learnt such
+backgrounds from the outside of many boxes does not explain it: with few videos (the share of the training
+videos, above) TK-Loss adds no more.
 
 ![reach](reach.png)
 """

@@ -1,0 +1,105 @@
+"""The section of the results page on which way each loss pulls at the mistakes of trained networks."""
+
+from pathlib import Path
+
+from markdown_table import markdown_table
+from residual_section import check_runs
+from study_command import folder_of, is_composites, usual_stem
+
+from maskfree_nb.evaluation.reading import load_json
+from maskfree_nb.viz.study import Study, StudyRow
+
+LOSSES = {"projection": "projection", "pairwise": "pairwise", "tk": "TK", "fill": "fill"}
+SHOWN = ("pairwise", "tk")  # in the table
+SETS = {"study": "The main study", "study_composites": "Composites of real video"}  # of the stored studies
+TEXT = """## Which way the losses pull at mistakes
+
+Every network of the main study sees {clips} clips drawn as in its training, now with their true masks. At
+each cell of a mask (4x4 pixels) the gradient of a loss says whether the loss pulls towards the truth or away
+from it. The table sums these pulls over the *wrong* cells inside the boxes and over the *right* ones, for
+the losses of the recipe with its weights, whether or not the network was trained with them; in percent of
+all pulls of the four losses (projection, pairwise, TK, fill) at these cells. Counted are objects found with
+an IoU of at least 0.5; *wrong* is percent of the cells inside their boxes."""
+ANSWER = """In networks trained without TK-Loss (*{boxinst}*), {tk_right:.0f} % of its pull falls on cells
+that are right already, and makes them surer. Of its pull on wrong cells {tk_to:.0f} % is towards the truth:
+it has no direction there. A match joins patches that look alike; where the network gets both wrong, the loss
+asks for more of the same. The pull of the pairwise loss on these wrong cells is {stronger:.1f} times as
+strong, {pairwise_to:.0f} % of it towards the truth; in networks trained with TK-Loss in its place (*{tk}*) it
+is {pairwise_tk_to:.0f} %. That fits the tables above, where TK-Loss adds nothing to the pairwise loss, and
+the pairwise loss much to TK-Loss. It is no proof: these are the ends of trainings, not their course, and what a
+network makes of a pull is not in the pull."""
+PICTURE = """The {count} objects of *{label}*, seed {seed}, with most wrong cells in one frame, at most one of
+a video. Left the true outline; then the wrong cells: green, pulled towards the truth by the loss named above
+(+ is how many); red, away from it (\u2212); grey, hardly at all (below 2 % of the hardest pull)."""
+
+
+def pulls_section(folder: Path, studies: dict[str, Study]) -> list[str]:
+    """Return the section as a list of one, or an empty list where nothing is stored.
+
+    Raises:
+        InputError: what is stored is of other runs than the study's figures.
+    """
+    contents, parts = {}, []
+    for stem, title in SETS.items():
+        path = folder / f"{_stored_as(stem)}.json"
+        if stem not in studies or not path.exists():
+            continue
+        content, name = load_json(path, dict, "pulls")
+        named = "" if stem == usual_stem(studies[stem]) else f" --name {_stored_as(stem)}"
+        command = f"python benchmarks/pulls.py {folder_of(studies[stem], stem)}{named}"
+        check_runs(content, name, studies[stem], command)
+        contents[stem] = content
+        parts += [f"{title}: `{command}`", table(content)]
+    if not contents:
+        return []
+    parts.insert(0, TEXT.format(clips=next(iter(contents.values()))["clips"]))
+    for stem, content in contents.items():
+        rows = {row.name: row for row in _rows(content)}
+        if {"boxinst", "tk"} <= rows.keys():
+            parts.append(_answer(rows["boxinst"], rows["tk"]))
+        if (picture := content.get("picture")) and not is_composites(studies[stem]):
+            parts.append(PICTURE.format(label=rows["boxinst"].label, **picture))
+            parts.append(f"![Wrong cells, and which way two losses pull them]({_stored_as(stem)}.png)")
+    return ["\n\n".join(parts) + "\n"]
+
+
+def table(content: dict) -> str:
+    """By row: how much is wrong, and how the pairwise loss and TK-Loss pull at wrong and at right cells."""
+    kinds = [(cells, way) for cells in ("wrong", "right") for way in ("to", "away")]
+    head = ["", "objects", "wrong"]
+    head += [f"{LOSSES[name]}, {cells}: {way}" for name in SHOWN for cells, way in kinds]
+    names = ["wrong", *(f"{name}_{cells}_{way}" for name in SHOWN for cells, way in kinds)]
+    lines = [
+        [row.label, f"{row.mean('objects'):.0f}", *(row.text(name) for name in names), str(len(row.seeds))]
+        for row in _rows(content)
+    ]
+    return markdown_table([*head, "seeds"], lines)
+
+
+def _answer(boxinst: StudyRow, tk: StudyRow) -> str:
+    """What the figures of the rows without TK-Loss and without the pairwise loss say."""
+
+    def wrong(row: StudyRow, loss: str) -> tuple[float, float]:  # the pull, its percentage towards the truth
+        to, away = (row.mean(f"{loss}_wrong_{way}") for way in ("to", "away"))
+        return to + away, 100 * to / (to + away)
+
+    right = boxinst.mean("tk_right_to") + boxinst.mean("tk_right_away")
+    of_tk, tk_to = wrong(boxinst, "tk")
+    of_pairwise, pairwise_to = wrong(boxinst, "pairwise")
+    return ANSWER.format(
+        boxinst=boxinst.label,
+        tk=tk.label,
+        tk_right=100 * right / (right + of_tk),
+        tk_to=tk_to,
+        stronger=of_pairwise / of_tk,
+        pairwise_to=pairwise_to,
+        pairwise_tk_to=wrong(tk, "pairwise")[1],
+    )
+
+
+def _stored_as(stem: str) -> str:
+    return stem.replace("study", "pulls", 1)
+
+
+def _rows(content: dict) -> list[StudyRow]:
+    return [StudyRow(row["name"], row["label"], tuple(row["seeds"])) for row in content["rows"]]
