@@ -26,8 +26,8 @@ it has no direction there. A match joins patches that look alike; where the netw
 asks for more of the same. The pull of the pairwise loss on these wrong cells is {stronger:.1f} times as
 strong, {pairwise_to:.0f} % of it towards the truth; in networks trained with TK-Loss in its place (*{tk}*) it
 is {pairwise_tk_to:.0f} %. That fits the tables above, where TK-Loss adds nothing to the pairwise loss, and
-the pairwise loss much to TK-Loss. It is no proof: these are the ends of trainings, not their course, and what a
-network makes of a pull is not in the pull."""
+the pairwise loss much to TK-Loss. It is no proof: these are the ends of trainings, not their course, and
+what a network makes of a pull is not in the pull."""
 PICTURE = """The {count} objects of *{label}*, seed {seed}, with most wrong cells in one frame, at most one of
 a video. Left the true outline; then the wrong cells: green, pulled towards the truth by the loss named above
 (+ is how many); red, away from it (\u2212); grey, hardly at all (below 2 % of the hardest pull)."""
