@@ -6,6 +6,7 @@ one, and writes README.md and a figure of each study there. Every number of the 
 
 import io
 import math
+import re
 from pathlib import Path
 
 from markdown_table import markdown_table
@@ -94,7 +95,14 @@ def page(folder: Path, studies: dict[str, Study]) -> str:
     sections += [*reach_section(folder), *pulls_section(folder, studies)]
     if missing:
         sections.append(f"## Not measured yet\n\n`maskfree study NAME` for {', '.join(missing)}.\n")
-    return "\n".join([HEAD, *sections])
+    return "\n".join([HEAD, _contents(sections), *sections])
+
+
+def _contents(sections: list[str]) -> str:
+    """Links to the sections, whose places are named as GitHub names them."""
+    titles = [section.splitlines()[0].removeprefix("## ") for section in sections]
+    places = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+    return "".join(f"- [{title}](#{place})\n" for title, place in zip(titles, places, strict=True))
 
 
 def _twins(study: Study, studies: dict[str, Study]) -> str:

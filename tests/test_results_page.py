@@ -69,6 +69,15 @@ def test_the_same_files_give_the_same_page_and_figures(results, tmp_path):
     assert all(f"]({name})" in seen[0][0].decode() for name in ("study.png", "study_k.png"))
 
 
+def test_the_contents_name_every_section_once(results):
+    page = text(results, FOLDER / "results")
+    sections = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    named = [line[3:].split("](#") for line in page.splitlines() if line.startswith("- [")]
+    assert [title for title, _ in named] == sections and len(set(sections)) == len(sections)
+    places = {title: place.removesuffix(")") for title, place in named}
+    assert places["K, the most matches of a pixel"] == "k-the-most-matches-of-a-pixel"
+
+
 def test_cells_are_mean_and_spread_over_the_seeds(results, tmp_path):
     aps = [41.0, 44.5, 47.9]
     classes = [{"star": 10.0}, {"star": 20.0}, {"star": 60.0}]
