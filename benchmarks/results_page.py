@@ -30,7 +30,6 @@ TITLES = {  # of studies stored once more, with other settings or scores
     "study_fresh_demo_redrawn": LONG + OTHER + REDRAWN,
     "study_unfilled": "",
     "study_fresh_unfilled": OTHER,
-    "study_long": ", in more steps",
 }
 JUDGED = ("study", "study_fresh", "study_fresh_redrawn")  # by the bars
 JUDGED += ("study_demo", "study_fresh_demo", "study_fresh_demo_redrawn")

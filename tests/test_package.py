@@ -111,6 +111,11 @@ def test_readme_quotes_the_stored_studies():
     sentence = "the oracle reaches {:.1f} and boxes {:.1f}, {:.0%} of it."
     assert redrawn.data["fresh"]["refine"]
     assert sentence.format(*sharper, redrawn.share_of_oracle()) in readme
+    long = read_study(ROOT / "benchmarks/results/study_fresh_demo.json")
+    assert [len(long.row(name).seeds) for name in ("masks", "boxes", "boxinst")] == [3, 2, 3]
+    sentence = "{} AP from masks, {} from boxes ({:.0%} of it; two seeds), {} without TK-Loss."
+    aps = [long.row(name).text("AP") for name in ("masks", "boxes", "boxinst")]
+    assert sentence.format(*aps[:2], long.share_of_oracle(), aps[2]) in readme
     tk = [gain(study, "boxes", "boxinst") for study in (fresh, chosen, unfilled)]
     assert f"changes the AP by {tk[0]} on top of projection + pairwise ({tk[1]} on the 50)" in readme
     alone, both = (gain(fresh, row, "projection") for row in ("tk", "boxes"))
@@ -124,10 +129,13 @@ def test_readme_quotes_the_stored_studies():
 
 def test_readme_quotes_the_demo_s_spread_and_the_ablations():
     readme = " ".join((ROOT / "README.md").read_text().split())
-    demo = read_study(ROOT / "benchmarks/results/study_demo.json").row("boxes")
+    long = read_study(ROOT / "benchmarks/results/study_demo.json")
+    demo = long.row("boxes")
     shipped = json.loads((ROOT / "maskfree_nb/weights/tiny_boxes.json").read_text())["metrics"]
     runs = [shipped["AP"], *demo.values("AP")]
     assert [seed["seed"] for seed in demo.seeds] == [1, 2] and shipped["seed"] == 0
+    minutes = [seed["seconds"] / 60 for row in long.rows for seed in row.seeds]
+    assert f"({min(minutes):.0f} to {max(minutes):.0f} minutes on one core)" in readme
     assert f"Expect {statistics.mean(runs):.1f} ± {statistics.stdev(runs):.1f} AP" in readme
     assert "reached {:.1f} and {:.1f}".format(*demo.values("AP")) in readme
 
