@@ -6,13 +6,12 @@ Writes reach.json and reach.png; sets given in other calls stay in the file.
 """
 
 import argparse
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from png import write_png
 
 from maskfree_nb import atomic
 from maskfree_nb.data.reach import HOPS, LINKS, background_reach
@@ -39,11 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"/{stride}": [asdict(row) for row in background_reach(videos, stride)] for stride in STRIDES
     }
     atomic.write_json(stored, {"hops": HOPS, "sets": sets}, indent=1)
-    figure = reach_figure(sets)
-    FigureCanvasAgg(figure)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
-    atomic.write_bytes(options.out / "reach.png", content.getvalue())
+    write_png(options.out / "reach.png", reach_figure(sets), colours=64)
     print(f"written: {stored}, {options.out / 'reach.png'}")
 
 

@@ -1,6 +1,5 @@
 """Wrong cells of masks, and which way two losses pull them, enlarged."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,12 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from png import write_png
 from residual_picture import CAPTION, COLUMNS, DPI, LEVELS, WIDTH, show_object
 from torch import Tensor
 
-from maskfree_nb import atomic
 from maskfree_nb.viz.colours import PALETTE
 from maskfree_nb.viz.failures import TRUTH, draw_area, draw_outline
 
@@ -36,11 +34,7 @@ class Mistake(NamedTuple):
 
 def write_picture(path: Path, mistakes: Sequence[Mistake]) -> int:
     """Write the first mistakes as a PNG, 800 pixels wide; returns how many."""
-    figure = mistakes_figure(mistakes[:DRAWN])
-    FigureCanvasAgg(figure)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-    atomic.write_bytes(path, content.getvalue())
+    write_png(path, mistakes_figure(mistakes[:DRAWN]))
     return len(mistakes[:DRAWN])
 
 

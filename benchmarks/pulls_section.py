@@ -21,8 +21,8 @@ the losses of the recipe with its weights, whether or not the network was traine
 all pulls of the four losses (projection, pairwise, TK, fill) at these cells. Counted are objects found with
 an IoU of at least 0.5; *wrong* is percent of the cells inside their boxes."""
 ANSWER = """In networks trained without TK-Loss (*{boxinst}*), {tk_right:.0f} % of its pull falls on cells
-that are right already, and makes them surer. Of its pull on wrong cells {tk_to:.0f} % is towards the truth:
-it has no direction there. A match joins patches that look alike; where the network gets both wrong, the loss
+that are right already, and makes them surer. Of its pull on wrong cells {tk_to:.0f} % is towards the truth,
+the rest away from it. A match joins patches that look alike; where the network gets both wrong, the loss
 asks for more of the same. The pull of the pairwise loss on these wrong cells is {stronger:.1f} times as
 strong, {pairwise_to:.0f} % of it towards the truth; in networks trained with TK-Loss in its place (*{tk}*) it
 is {pairwise_tk_to:.0f} %. That fits the tables above, where TK-Loss adds nothing to the pairwise loss, and

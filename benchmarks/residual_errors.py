@@ -14,14 +14,13 @@ tracks that masks learnt from boxes lose the most of. `results_page.py` puts bot
 Figures in percent: of the true pixels of a track, mean over the tracks, or of the tracks.
 """
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from measure_study import is_in_repository, measure_study
 from residual_picture import Loss, write_picture
 from residual_section import tables
 from scipy.ndimage import binary_dilation
@@ -44,7 +43,6 @@ from maskfree_nb.evaluation.reading import (
 from maskfree_nb.evaluation.track_iou import track_iou
 from maskfree_nb.viz.study import ORACLE, read_study
 
-ROOT = Path(__file__).resolve().parents[1]
 NEAR = 2  # pixels from the true outline
 REACH = np.arange(-NEAR, NEAR + 1)
 DISK = (np.hypot(REACH[:, None], REACH) <= NEAR)[None]  # [1, 5, 5]: within a frame, not over time
@@ -183,12 +181,6 @@ def worst_losses(truths: list[TrueTrack], oracle: list[Answer], boxes: list[Answ
     return sorted(losses, key=lambda loss: loss.boxes_iou - loss.oracle_iou)[:DRAWN]
 
 
-def is_in_repository(folder: Path) -> bool:
-    """Whether a folder is one of the repository's, and not in `runs`."""
-    folder = folder.resolve()
-    return folder.is_relative_to(ROOT) and not folder.is_relative_to((ROOT / "runs").resolve())
-
-
 def _shares(truth: TrueTrack, answer: Answer) -> list[float]:
     """Pixels that differ, by where they are, over the true pixels, in the order of WHERE."""
     missing, extra = truth.mask & ~answer.mask, answer.mask & ~truth.mask
@@ -216,19 +208,8 @@ def _drawn(loss: Loss) -> dict:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the study that the command line names, and print its tables."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("study", type=Path, help="folder that `maskfree study` wrote")
-    default = ROOT / "benchmarks" / "results"
-    parser.add_argument("--out", type=Path, default=default, help="folder (default benchmarks/results)")
-    parser.add_argument("--name", help="of the files written, without ending (default: as said above)")
-    options = parser.parse_args(arguments)
-    try:
-        content = write_residuals(options.study, options.out, options.name)
-    except InputError as error:
-        sys.exit(str(error))
-    print(tables(content))
+    """Measure the study that the command line names, and print what was found."""
+    measure_study(__doc__, write_residuals, tables, arguments)
 
 
 if __name__ == "__main__":

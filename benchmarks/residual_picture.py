@@ -1,16 +1,14 @@
 """The tracks that masks learnt from boxes lose the most of, enlarged: image, mask of the oracle, of boxes."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from png import write_png
 
-from maskfree_nb import atomic
 from maskfree_nb.data.frames import read_frame
 from maskfree_nb.data.tracks import VideoSet
 from maskfree_nb.viz.failures import PREDICTION, TRUTH, draw_area, draw_outline
@@ -39,11 +37,7 @@ class Loss:
 
 def write_picture(path: Path, video_set: VideoSet, losses: list[Loss]) -> None:
     """Write the picture of at least one loss as a PNG, 800 pixels wide."""
-    figure = loss_figure(video_set, losses)
-    FigureCanvasAgg(figure)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-    atomic.write_bytes(path, content.getvalue())
+    write_png(path, loss_figure(video_set, losses))
 
 
 def loss_figure(video_set: VideoSet, losses: list[Loss]) -> Figure:

@@ -4,13 +4,12 @@ Reads every `study*.json` of `benchmarks/results`, `residuals*.json` and `pulls*
 one, and writes README.md and a figure of each study there. Every number of the page comes from those files.
 """
 
-import io
 import math
 import re
 from pathlib import Path
 
 from markdown_table import markdown_table
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from png import write_png
 from pulls_section import pulls_section
 from reach_section import reach_section
 from residual_section import read_residuals, residual_section
@@ -31,8 +30,10 @@ TITLES = {  # of studies stored once more, with other settings or scores
     "study_unfilled": "",
     "study_fresh_unfilled": OTHER,
 }
-JUDGED = ("study", "study_fresh", "study_fresh_redrawn")  # by the bars
-JUDGED += ("study_demo", "study_fresh_demo", "study_fresh_demo_redrawn")
+JUDGED = [  # by the bars
+    *("study", "study_fresh", "study_fresh_redrawn"),
+    *("study_demo", "study_fresh_demo", "study_fresh_demo_redrawn"),
+]
 REMARKS = {
     "study_composites": "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: "
     "the same objects and places are in both. Neither they nor their annotations are part of this project.",
@@ -71,11 +72,7 @@ def write_page(folder: Path) -> None:
     """Write README.md and a figure of each study into the folder of the stored studies."""
     studies = read_studies(folder)
     for stem, study in studies.items():
-        figure = study_figure(study)
-        FigureCanvasAgg(figure)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", metadata={"Software": None})
-        atomic.write_bytes(folder / f"{stem}.png", content.getvalue())
+        write_png(folder / f"{stem}.png", study_figure(study), colours=64)
     atomic.write_text(folder / "README.md", page(folder, studies))
 
 

@@ -43,3 +43,9 @@ def real_data() -> Path:
     if not Path(folder).is_dir():
         pytest.skip(f"MASKFREE_REAL_DATA={folder} is not a folder")
     return Path(folder)
+
+
+@pytest.fixture
+def benchmarks(monkeypatch) -> None:
+    """Make the modules of `benchmarks/` importable."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))

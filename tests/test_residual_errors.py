@@ -2,7 +2,6 @@
 
 import importlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,12 +23,7 @@ from stored_study import (
 
 from maskfree_nb.errors import InputError
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def path(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 @pytest.fixture
@@ -119,7 +113,7 @@ def test_nothing_is_drawn_where_boxes_lose_nothing(command, tmp_path, capsys):
 
 
 def test_composites_are_not_drawn_into_the_repository(command, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "ROOT", tmp_path / "repository")
+    monkeypatch.setattr("measure_study.ROOT", tmp_path / "repository")
     folder = store(tmp_path / "study", two_rows(), data=SOURCE)
     kept = tmp_path / "repository" / "benchmarks" / "results"
     command.main([str(folder), "--out", str(kept)])

@@ -54,7 +54,7 @@ def test_the_page_in_the_repository_is_that_of_the_stored_studies(results):
     folder = FOLDER / "results"
     assert (folder / "README.md").read_text() == text(results, folder), "run `make results`"
     for path in folder.glob("study*.json"):
-        assert 1000 < path.with_suffix(".png").stat().st_size < 90_000  # the largest has twelve rows
+        assert 1000 < path.with_suffix(".png").stat().st_size < 60_000
 
 
 def test_the_same_files_give_the_same_page_and_figures(results, tmp_path):
