@@ -24,7 +24,7 @@ import torch
 from measure_study import is_in_repository, measure_study
 from pulls_picture import Mistake, write_picture
 from pulls_section import LOSSES, table
-from study_command import is_composites, usual_stem
+from study_command import shows_real_clips, usual_stem
 from torch import Tensor
 
 from maskfree_nb import atomic
@@ -79,7 +79,7 @@ def write_pulls(folder: Path, out: Path, stem: str | None = None, clips: int = C
         rows.append({"name": row.name, "label": row.label, "seeds": seeds})
     content = {"study": study.name, "clips": clips, "rows": rows}
     stem = stem or usual_stem(study).replace("study", "pulls", 1)
-    if is_composites(study) and is_in_repository(out):
+    if shows_real_clips(study) and is_in_repository(out):
         print(f"no picture: the clips may not be given away, {out} is in the repository")
     elif mistakes:
         count = write_picture(out / f"{stem}.png", mistakes)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from markdown_table import markdown_table
 from residual_section import check_runs
-from study_command import folder_of, is_composites, usual_stem
+from study_command import folder_of, shows_real_clips, usual_stem
 
 from maskfree_nb.evaluation.reading import load_json
 from maskfree_nb.viz.study import Study, StudyRow
@@ -57,7 +57,7 @@ def pulls_section(folder: Path, studies: dict[str, Study]) -> list[str]:
         rows = {row.name: row for row in _rows(content)}
         if {"boxinst", "tk"} <= rows.keys():
             parts.append(_answer(rows["boxinst"], rows["tk"]))
-        if (picture := content.get("picture")) and not is_composites(studies[stem]):
+        if (picture := content.get("picture")) and not shows_real_clips(studies[stem]):
             parts.append(PICTURE.format(label=rows["boxinst"].label, **picture))
             parts.append(f"![Wrong cells, and which way two losses pull them]({_stored_as(stem)}.png)")
     return ["\n\n".join(parts) + "\n"]

@@ -24,7 +24,7 @@ from measure_study import is_in_repository, measure_study
 from residual_picture import Loss, write_picture
 from residual_section import tables
 from scipy.ndimage import binary_dilation
-from study_command import is_composites, usual_stem
+from study_command import shows_real_clips, usual_stem
 
 from maskfree_nb import atomic
 from maskfree_nb.data import rle
@@ -110,7 +110,7 @@ def write_residuals(folder: Path, out: Path, stem: str | None = None) -> dict:
     losses = worst_losses(truths, *(answers[row, common[0]] for row in (ORACLE, BOXES))) if common else []
     if not losses:
         print(f"no picture: no seed and track of which the row {BOXES} loses against the row {ORACLE}")
-    elif is_composites(study) and is_in_repository(out):
+    elif shows_real_clips(study) and is_in_repository(out):
         print(
             f"no picture: the clips may not be given away, {out} is in the repository; choose another --out"
         )

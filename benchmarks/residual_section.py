@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from markdown_table import markdown_table
-from study_command import folder_of, is_composites, usual_stem
+from study_command import folder_of, shows_real_clips, usual_stem
 
 from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation.reading import load_json
@@ -74,7 +74,7 @@ def residual_section(content: dict, stem: str, study: Study) -> str:
         tables(content),
     ]
     picture = content.get("picture")
-    if picture and not is_composites(study):  # their clips may not be given away
+    if picture and not shows_real_clips(study):  # their clips may not be given away
         labels = {row["name"]: row["label"] for row in content["rows"]}
         text = (
             f"The {len(picture['tracks'])} tracks that lose most IoU from {labels['masks']} to "

@@ -13,7 +13,7 @@ from png import write_png
 from pulls_section import pulls_section
 from reach_section import reach_section
 from residual_section import read_residuals, residual_section
-from study_command import command, folder_of, is_composites
+from study_command import CLIPS, COMPOSITES, EMBEDDED, command, folder_of, kind_of
 
 from maskfree_nb import atomic
 from maskfree_nb.studies import STUDIES, plan
@@ -30,6 +30,11 @@ TITLES = {  # of studies stored once more, with other settings or scores
     "study_unfilled": "",
     "study_fresh_unfilled": OTHER,
 }
+KINDS = {  # in the titles, by what the videos are
+    EMBEDDED: "",
+    COMPOSITES: ", composites of real video",
+    CLIPS: ", the boxes of real clips turned into masks of the same clips",
+}
 JUDGED = [  # by the bars
     *("study", "study_fresh", "study_fresh_redrawn"),
     *("study_demo", "study_fresh_demo", "study_fresh_demo_redrawn"),
@@ -43,7 +48,7 @@ REMARKS = {
     "study_collapse": "*every patch matches* sounds its alarm, but did not fail in so short a run.",
 }
 FOLDER = Path(__file__).parent / "results"
-ORDER = ["study", *TITLES, "study_composites", *(f"study_{name}" for name in STUDIES)]
+ORDER = ["study", *TITLES, "study_composites", "study_clips", *(f"study_{name}" for name in STUDIES)]
 SEED_AP = 4  # twice the spread of a difference of two runs (boxes, boxinst) of the main study, rounded up
 LEAST_SHARE, LEAST_ORACLE = 92, 60  # percent of the oracle's AP that boxes are to keep; AP of the oracle
 LEAST_GAINS = {("boxes", "boxinst"): 2, ("boxes", "projection"): 5}  # AP of one row over another
@@ -86,7 +91,7 @@ def read_studies(folder: Path) -> dict[str, Study]:
 def page(folder: Path, studies: dict[str, Study]) -> str:
     """The text of the page of the studies in a folder."""
     sections = [_section(folder, stem, study, _twins(study, studies)) for stem, study in studies.items()]
-    measured = {study.name for study in studies.values() if not is_composites(study)}
+    measured = {study.name for study in studies.values() if kind_of(study) == EMBEDDED}
     missing = [name for name in STUDIES if name not in measured]
     sections += [*reach_section(folder), *pulls_section(folder, studies)]
     if missing:
@@ -120,10 +125,7 @@ def _twins(study: Study, studies: dict[str, Study]) -> str:
 
 def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
     question = study.question or plan(study.name).question
-    title = (
-        question[0].upper() + question[1:] + (", composites of real video" if is_composites(study) else "")
-    )
-    title += TITLES.get(stem, "")
+    title = question[0].upper() + question[1:] + KINDS[kind_of(study)] + TITLES.get(stem, "")
     if "fill" not in title and not study.settings.get("criterion", {}).get("fill_weight"):
         title += ", without the fill loss"
     language, code = command(study, stem)
@@ -158,17 +160,26 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
 
 
 def _data(study: Study) -> str:
-    data, settings = study.data, study.settings
-    kind = "composites of real video" if is_composites(study) else "the embedded data set"
+    training = f"Training: {_steps(study)} of {study.settings['batch_size']} clips."
+    return f"Data: {_videos(study)}. {training}{_fresh(study)}"
+
+
+def _videos(study: Study) -> str:
+    data, kind = study.data, kind_of(study)
+    if kind == CLIPS:
+        return (
+            f"{data['videos']} real clips with {data['objects']} objects in {data['frames']} frames, both "
+            f"trained on and scored on, sha256 `{data['source_sha256'][:16]}`"
+        )
+    what = "the embedded data set" if kind == EMBEDDED else "composites of real video"
     if data.get("style", "handheld") != "handheld":
-        kind += f" in the style `{data['style']}`"
-    source = f" made of clips of sha256 `{data['source_sha256'][:16]}`," if is_composites(study) else ""
+        what += f" in the style `{data['style']}`"
+    source = f" made of clips of sha256 `{data['source_sha256'][:16]}`," if kind == COMPOSITES else ""
     return (
-        f"Data: {kind}, version {data['version']}, seed {data['seed']},{source} "
+        f"{what}, version {data['version']}, seed {data['seed']},{source} "
         f"{data['train_videos']} x {data['train_frames']} training and "
         f"{data['val_videos']} x {data['val_frames']} held-out frames of {data['width']}x{data['height']}, "
-        f"sha256 `{data['sha256'][:16]}`. "
-        f"Training: {_steps(study)} of {settings['batch_size']} clips.{_fresh(study)}"
+        f"sha256 `{data['sha256'][:16]}`"
     )
 
 

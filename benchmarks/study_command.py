@@ -15,8 +15,9 @@ from maskfree_nb.study import merged
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.viz.study import Study
 
+EMBEDDED, COMPOSITES, CLIPS = "embedded", "composites", "clips"  # what a study is trained on
 SIZES = ("seed", "train_videos", "train_frames", "val_videos", "val_frames", "width", "height")
-COMPOSITES = """from functools import partial
+IMPORTS = """from functools import partial
 from maskfree_nb.data.composites import make_composites
 """
 MAKE_COMPOSITES = "partial(make_composites, annotations='instances.json', images='JPEGImages')"
@@ -33,7 +34,7 @@ def command(study: Study, stem: str) -> tuple[str, str]:
         groups.setdefault(tuple(seed["seed"] for seed in row.seeds), []).append(row.name)
     if is_made_by_default(study):
         return "sh", "\n".join(_shell(study, out, rows, seeds) for seeds, rows in groups.items())
-    head = COMPOSITES if is_composites(study) else ""
+    head = IMPORTS if kind_of(study) == COMPOSITES else ""
     calls = "\n".join(_python(study, out, rows, seeds) for seeds, rows in groups.items())
     return "python", f"{head}from maskfree_nb.study import run_study\n\n{calls}"
 
@@ -45,23 +46,32 @@ def folder_of(study: Study, stem: str) -> str:
 
 def usual_stem(study: Study) -> str:
     """Name of the file that a study is stored as; another is for one with other settings."""
-    words = ["study", "composites" * is_composites(study), study.name * (study.name != "main")]
-    return "_".join(word for word in words if word)
+    kind, name = kind_of(study), study.name
+    return "_".join(["study", *[kind] * (kind != EMBEDDED), *[name] * (name != "main")])
 
 
 def _default_folder(study: Study) -> str:
     """Where `maskfree study` puts it."""
-    return f"runs/study_{'composites_' * is_composites(study)}{study.name}"
+    kind = kind_of(study)
+    return f"runs/study_{'' if kind == EMBEDDED else kind + '_'}{study.name}"
 
 
-def is_composites(study: Study) -> bool:
-    """Whether the data set was pasted together from real clips."""
-    return study.data.get("kind") == "composites"
+def kind_of(study: Study) -> str:
+    """`EMBEDDED`, `COMPOSITES` pasted together from real clips, or real `CLIPS` as they are."""
+    return study.data.get("kind", EMBEDDED)
+
+
+def shows_real_clips(study: Study) -> bool:
+    """Whether pictures of its videos would give away clips that are not this project's to give."""
+    return kind_of(study) != EMBEDDED
 
 
 def is_made_by_default(study: Study) -> bool:
     """Whether `maskfree study` makes the data set of this study, with no option for its sizes."""
-    parameters = inspect.signature(make_composites if is_composites(study) else make_embedded).parameters
+    if kind_of(study) == CLIPS:
+        return True
+    make = make_composites if kind_of(study) == COMPOSITES else make_embedded
+    parameters = inspect.signature(make).parameters
     default = {name: parameters[name].default for name in SIZES}
     made = {**default, **DEMO_DATA, **plan(study.name).data}
     return all(study.data[name] == made[name] for name in SIZES)
@@ -105,8 +115,8 @@ def _shell(study: Study, out: str, rows: list[str], seeds: tuple[int, ...]) -> s
     words += ["--seeds", *map(str, seeds)]
     if changed := changes(study.settings, merged(DEMO, plan(study.name).settings)):
         words += ["--set", *(f"{name}={json.dumps(value)}" for name, value in changed.items())]
-    if is_composites(study):
-        words += ["--composites", "instances.json", "JPEGImages"]
+    if kind_of(study) != EMBEDDED:
+        words += [f"--{kind_of(study)}", "instances.json", "JPEGImages"]
     return shlex.join(words)
 
 
@@ -126,6 +136,6 @@ def _python(study: Study, out: str, rows: list[str], seeds: tuple[int, ...]) -> 
     }
     lines = [repr(study.name), repr(out)]
     lines += [f"{name}={value!r}" for name, value in options.items()]
-    if is_composites(study):
+    if kind_of(study) == COMPOSITES:
         lines.append(f"make_data={MAKE_COMPOSITES}")
     return "run_study(\n" + "".join(f"    {line},\n" for line in lines) + ")"

@@ -45,7 +45,8 @@ EXAMPLES = {
   maskfree study main                            every supervision, three seeds: hours; it resumes if stopped
   maskfree study radius --seeds 0                an ablation
   maskfree study main --seeds 0 --set steps=500  a quick look
-  maskfree study main --composites real/instances.json real/JPEGImages""",
+  maskfree study main --composites real/instances.json real/JPEGImages
+  maskfree study main --clips real/instances.json real/JPEGImages --set steps=1500 clips.image_sizes=[96]""",
 }
 COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
 REFINE = "redraw masks along the colours of the frames: sharper, slower"
@@ -152,12 +153,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     study.add_argument("--jobs", type=int, default=2, help="runs side by side, of one thread each")
     study.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as in maskfree train")
-    study.add_argument(
-        "--composites",
-        nargs=2,
-        metavar=("ANNOTATIONS", "IMAGES"),
-        help="on composites of these real clips with true masks, instead of the default data set",
-    )
+    source = study.add_mutually_exclusive_group()
+    for name, what in (("composites", "composites of these clips"), ("clips", "these clips, boxes to masks")):
+        text = f"on {what} with true masks, instead of the default data set"
+        source.add_argument(f"--{name}", nargs=2, metavar=("ANNOTATIONS", "IMAGES"), help=text)
     return parser
 
 
@@ -276,20 +275,20 @@ def _demo(options: argparse.Namespace) -> None:
 def _study(options: argparse.Namespace) -> None:
     from maskfree_nb.data.composites import make_composites
     from maskfree_nb.data.embedded import make_embedded
+    from maskfree_nb.data.given_clips import make_given_clips
     from maskfree_nb.study import run_study
     from maskfree_nb.viz.study import read_study
 
-    make_data = make_embedded
-    if options.composites:
-        annotations, images = options.composites
-        make_data = partial(make_composites, annotations=annotations, images=images)
-    default = "runs/study_" + ("composites_" if options.composites else "") + options.name
-    out = options.out or Path(default)
+    make_data, out = make_embedded, "runs/study_"
+    for name, make in (("composites", make_composites), ("clips", make_given_clips)):
+        if source := getattr(options, name):
+            make_data, out = partial(make, annotations=source[0], images=source[1]), f"{out}{name}_"
+    out = options.out or Path(out + options.name)
     overrides: dict = {}
     for setting in options.set:
         _assign(overrides, setting)
     run = partial(run_study, options.name, out, rows=options.rows, seeds=options.seeds, jobs=options.jobs)
-    run(make_data=make_data, **overrides)
+    run(make_data=make_data, data={} if options.clips else None, **overrides)
     print(read_study(out / "study.json").table())
     print(f"written: {out / 'study.json'}")
 

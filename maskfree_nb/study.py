@@ -57,7 +57,7 @@ def run_study(
         seeds: of weights and clips; the data set is always the same.
         jobs: runs side by side, each a process of one thread.
         data: sizes of the data set; None: the study's, or else the recipe's.
-        make_data: makes the data set from (folder, **sizes): `make_embedded`, or one with its signature.
+        make_data: makes the data set from (folder, **data): `make_embedded`, or what makes the same files.
         overrides: fields of `TrainConfig` other than the recipe's, e.g. `steps`; for all rows.
 
     Returns:

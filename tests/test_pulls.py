@@ -130,7 +130,7 @@ def test_the_section_of_the_page_has_the_numbers_of_the_file(command, study, tmp
 @pytest.mark.slow
 def test_composites_are_not_drawn_into_the_repository(command, study, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("measure_study.ROOT", tmp_path)
-    monkeypatch.setattr(command, "is_composites", lambda study: True)
+    monkeypatch.setattr(command, "shows_real_clips", lambda study: True)
     command.write_pulls(study, tmp_path / "results", "pulls_composites", clips=8)
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["pulls_composites.json"]
     assert "clips may not be given away" in capsys.readouterr().out

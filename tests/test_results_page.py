@@ -178,6 +178,7 @@ def test_the_command_trains_what_is_stored(results, tmp_path, monkeypatch, capsy
     ]
     for _, options in calls:
         changed = {key: options[key] for key in options.keys() - {"rows", "seeds", "jobs", "make_data"}}
+        assert changed.pop("data") is None  # the study's own sizes
         assert changed.pop("clips").keys() == {"frame_range"}
         assert changed == {"steps": 700, "criterion": {"box_warmup": 0.3, "tk": {"radius": 2}}}
 
@@ -194,6 +195,22 @@ def test_composites_of_the_recipes_sizes_have_a_command(results, tmp_path, monke
     assert words[0] == "main" and options["rows"] == ["masks", "boxes"]
     assert options["make_data"].func.__name__ == "make_composites"
     assert options["make_data"].keywords == {"annotations": "instances.json", "images": "JPEGImages"}
+
+
+def test_a_study_of_given_clips_says_so_and_has_a_command(results, tmp_path, monkeypatch, capsys):
+    data = {"videos": 16, "frames": 577, "objects": 17, "sha256": "a" * 64, **SOURCE, "kind": "clips"}
+    settings = {**DEMO, "clips": {**DEMO["clips"], "image_sizes": [96]}}
+    store(tmp_path, {"masks": seeds(40), "boxes": seeds(30)}, "study_clips", data=data, settings=settings)
+    page = text(results, tmp_path)
+    assert "16 real clips with 17 objects in 577 frames" in page and SOURCE["source_sha256"][:16] in page
+    assert "held-out frames of" not in page and "verdict" not in page
+    calls = []
+    monkeypatch.setattr(study, "run_study", lambda *words, **options: calls.append((words, options)))
+    (line,) = page[page.index("```sh") :].split("```")[1].splitlines()[1:]
+    cli.main([*shlex.split(line)[1:], "--out", str(tmp_path / "run")])
+    ((words, options),) = calls
+    assert words[0] == "main" and options["data"] == {} and options["clips"] == {"image_sizes": [96]}
+    assert options["make_data"].func.__name__ == "make_given_clips"
 
 
 def test_alarms_of_the_logs_are_listed_and_silence_is_not(results, tmp_path):

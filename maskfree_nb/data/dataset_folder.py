@@ -22,7 +22,7 @@ from PIL import Image
 from maskfree_nb import atomic
 from maskfree_nb.data import rle
 from maskfree_nb.data.annotations import write_annotations
-from maskfree_nb.data.tracks import Category, Track, Video
+from maskfree_nb.data.tracks import Category, Track, Video, VideoSet
 from maskfree_nb.errors import InputError
 
 MANIFEST = "dataset.json"
@@ -55,7 +55,7 @@ class DatasetSummary:
         )
 
 
-Summary = TypeVar("Summary", bound=DatasetSummary)
+Summary = TypeVar("Summary")  # `DatasetSummary`, or another dataclass with a `sha256`
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +91,32 @@ def make_dataset(
         InputError: a number that is too small, or a folder that holds something else than a data set of the
             same kind made by this function; it is left as it is.
     """
-    folder = Path(folder)
     _check_sizes(wanted)
+
+    def fill(made: Path) -> str:
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            _make_split(made, split, wanted, class_names, render, digest)
+        return digest.hexdigest()
+
+    return make_folder(folder, wanted, fill)
+
+
+def make_folder(folder: str | Path, wanted: Summary, fill: Callable[[Path], str]) -> Summary:
+    """Make the folder of a data set, or keep it if it holds the same one already.
+
+    Args:
+        folder: it appears only when it is complete.
+        wanted: what to make, with `sha256` = "".
+        fill: writes everything but the manifest into an empty folder and returns the SHA-256.
+
+    Returns:
+        `wanted` with its `sha256`.
+
+    Raises:
+        InputError: as `make_dataset`.
+    """
+    folder = Path(folder)
     existing = _read_manifest(folder, type(wanted))
     if existing and replace(existing, sha256="") == wanted:
         return existing
@@ -100,15 +124,21 @@ def make_dataset(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         made = Path(temporary) / folder.name
-        digest = hashlib.sha256()
-        for split in SPLITS:
-            _make_split(made, split, wanted, class_names, render, digest)
-        summary = replace(wanted, sha256=digest.hexdigest())
+        summary = replace(wanted, sha256=fill(made))
         atomic.write_json(made / MANIFEST, asdict(summary), indent=2)
         if folder.exists():
             folder.replace(Path(temporary) / "old")
         made.replace(folder)
     return summary
+
+
+def digest_of(video_set: VideoSet) -> str:
+    """SHA-256 of an annotation file and of all its images, in hexadecimal digits."""
+    digest = hashlib.sha256(video_set.source.read_bytes())
+    for video in video_set.videos:
+        for name in video.file_names:
+            digest.update((video_set.image_root / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _check_sizes(wanted: DatasetSummary) -> None:

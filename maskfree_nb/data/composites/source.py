@@ -1,6 +1,5 @@
 """Real clips with true masks as material: their frames, the cut-outs of their objects, their two splits."""
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from maskfree_nb.data import rle
+from maskfree_nb.data.dataset_folder import digest_of
 from maskfree_nb.data.frames import opened_frame
 from maskfree_nb.data.tracks import Track, Video
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
@@ -75,7 +75,7 @@ class SourceClips:
                 f"more than {MOST_OBJECTS} objects; add one of which every object is annotated"
             )
         verify_images(self._set)
-        self.sha256 = self._digest()
+        self.sha256 = digest_of(self._set)
         used = sorted({track.category for video in self.videos for track in objects(video)})
         self.class_names = [self._set.categories[category].name for category in used]
         self._class_index = {category: index for index, category in enumerate(used)}
@@ -143,13 +143,6 @@ class SourceClips:
         """Return the (width, height) in which the frames of a video are kept."""
         scale = min(max(self._least_size[0] / video.width, self._least_size[1] / video.height), 1)
         return round(video.width * scale), round(video.height * scale)
-
-    def _digest(self) -> str:
-        digest = hashlib.sha256(self._set.source.read_bytes())
-        for video in self._set.videos:
-            for name in video.file_names:
-                digest.update((self._set.image_root / name).read_bytes())
-        return digest.hexdigest()
 
 
 def objects(video: Video) -> list[Track]:
