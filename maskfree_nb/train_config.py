@@ -22,8 +22,8 @@ class TrainConfig:
             cosine decay; the backbone learns `backbone_factor` times as fast.
         ema_decay: of the moving average of the weights that is kept as the result; 0: the weights themselves.
         init: a model to start from: one of `train`, the name of one that comes with the package
-            (`pretrained`), or an official or Hugging Face checkpoint of the same shape, whose class head is
-            then drawn anew; None: from nothing.
+            (`pretrained`), or an official or Hugging Face checkpoint of the same shape; None: from nothing.
+            The class head is drawn anew but where one of `train` knows the very classes of the annotations.
         checkpoint_every, keep_checkpoints: steps between checkpoints, and how many of them stay.
         mixed_precision: `no` or `bf16`.
         workers: processes that load clips; 0: none beside the training process.

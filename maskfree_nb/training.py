@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from maskfree_nb.criterion import Criterion, CriterionConfig
 from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_clips
 from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
 from maskfree_nb.errors import InputError, TrainingDiverged
-from maskfree_nb.model.checkpoints import is_ours, load_model, load_official, save_model
+from maskfree_nb.model.checkpoints import is_ours, load_model, load_official, read_metadata, save_model
 from maskfree_nb.model.mask2former import ModelConfig, VideoMask2Former, model_config, normalise_frames
 from maskfree_nb.options import build
 from maskfree_nb.pretrained import pretrained
@@ -135,16 +135,17 @@ def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
         return VideoMask2Former(wanted)
     named = not Path(config.init).suffix
     init = pretrained(config.init) if named else Path(config.init)
-    if not is_ours(init):
-        model = VideoMask2Former(wanted)
-        load_official(model, init, reset_class_head=True)
-        return model
-    model = load_model(init)
-    if model.config != wanted:
-        raise InputError(
-            f"{init}: holds another model ({model.config}) than the run asks for ({wanted}); "
-            "choose the same preset and the same number of classes"
-        )
+    names, same_classes = [category.name for category in videos.categories], False
+    if is_ours(init):
+        found = load_model(init).config
+        if replace(found, **classes) != wanted:
+            raise InputError(
+                f"{init}: holds another model ({found}) than the run asks for ({wanted}); choose its preset "
+                "and its options of the model"
+            )
+        same_classes = [each["name"] for each in read_metadata(init).get("categories", ())] == names
+    model = VideoMask2Former(wanted)
+    load_official(model, init, reset_class_head=not same_classes)
     return model
 
 

@@ -188,6 +188,21 @@ def test_starting_from_an_official_checkpoint(tmp_path, small, uninterrupted):
     assert torch.equal(weights(tmp_path / "next")[name], weights(uninterrupted)[name])
 
 
+def test_starting_from_a_model_of_other_classes_keeps_all_but_the_class_head(tmp_path, small, uninterrupted):
+    content = json.loads(small[0].read_text())
+    for number, category in enumerate(content["categories"]):
+        category["name"] = f"mine {number}"
+    options = {"init": str(uninterrupted / "model.safetensors"), "steps": 1, "learning_rate": 0.0}
+    before = weights(uninterrupted)
+    for extra in ([], [{"id": 99, "name": "one more"}]):  # as many classes, and more
+        mine = tmp_path / f"{len(extra)}.json"
+        mine.write_text(json.dumps({**content, "categories": content["categories"] + extra}))
+        run(tmp_path / mine.stem, (mine, small[1]), **options)
+        after = weights(tmp_path / mine.stem)
+        changed = {n for n in before if after[n].shape != before[n].shape or not after[n].equal(before[n])}
+        assert changed == {f"sem_seg_head.predictor.class_embed.{kind}" for kind in ("weight", "bias")}
+
+
 def test_a_run_that_is_done_stays(uninterrupted, small):
     before = (uninterrupted / "model.safetensors").stat().st_mtime_ns
     assert len(run(uninterrupted, small, resume=True)) == 8
