@@ -8,6 +8,7 @@ import math
 import re
 from pathlib import Path
 
+from comparisons import comparisons
 from markdown_table import markdown_table
 from png import write_png
 from pulls_section import pulls_section
@@ -17,7 +18,7 @@ from study_command import CLIPS, COMPOSITES, EMBEDDED, command, folder_of, kind_
 
 from maskfree_nb import atomic
 from maskfree_nb.studies import STUDIES, plan
-from maskfree_nb.viz.study import FIGURES, ORACLE, Study, StudyRow, read_study, study_figure
+from maskfree_nb.viz.study import FIGURES, ORACLE, Study, read_study, study_figure
 
 OTHER, REDRAWN = ", scored on videos that no choice was made by", ", masks redrawn along the colours"
 LONG = ", in as many steps as the demo"
@@ -48,10 +49,9 @@ REMARKS = {
     "study_collapse": "*every patch matches* sounds its alarm, but did not fail in so short a run.",
 }
 FOLDER = Path(__file__).parent / "results"
-ORDER = ["study", *TITLES, "study_composites", "study_clips", *(f"study_{name}" for name in STUDIES)]
+REAL = ["study_composites", "study_composites_shipped", "study_clips"]
+ORDER = ["study", *TITLES, *REAL, *(f"study_{name}" for name in STUDIES)]
 SEED_AP = 4  # twice the spread of a difference of two runs (boxes, boxinst) of the main study, rounded up
-LEAST_SHARE, LEAST_ORACLE = 92, 60  # percent of the oracle's AP that boxes are to keep; AP of the oracle
-LEAST_GAINS = {("boxes", "boxinst"): 2, ("boxes", "projection"): 5}  # AP of one row over another
 HEAD = """# Results of the studies
 
 Written by `python benchmarks/results_page.py` from the files `study*.json` beside it; no result is typed by
@@ -128,6 +128,8 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
     title = question[0].upper() + question[1:] + KINDS[kind_of(study)] + TITLES.get(stem, "")
     if "fill" not in title and not study.settings.get("criterion", {}).get("fill_weight"):
         title += ", without the fill loss"
+    if "shipped" not in title and study.settings.get("init") == "tiny_boxes":
+        title += ", from the shipped model"
     language, code = command(study, stem)
     if "fresh" in study.data:
         refine = study.data["fresh"].get("refine", False)
@@ -150,7 +152,7 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
         )
     parts += [twins, REMARKS.get(stem, ""), _alarms(study), f"![{title}]({stem}.png)", _shares(study)]
     if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
-        parts.append(_comparisons(study, with_bars=stem in JUDGED))
+        parts.append(comparisons(study, with_bars=stem in JUDGED))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
     if any("classes" in seed for row in study.rows for seed in row.seeds):
@@ -247,47 +249,6 @@ def _classes(study: Study) -> str:
         found = [[seed["classes"].get(name, math.nan) for seed in row.seeds] for name in names]
         lines.append([row.label, *(f"{sum(values) / len(values):.1f}" for values in found)])
     return markdown_table(["", *names], lines)
-
-
-def _comparisons(study: Study, with_bars: bool) -> str:
-    """How boxes compare with masks and with fewer losses, and with the bars that are set for it."""
-    rows = {row.name: row for row in study.rows}
-    found = []  # what, its text, its number, its bar with a unit, the rows it is of
-    if ORACLE in rows:
-        oracle = rows[ORACLE]
-        found.append(
-            (oracle.label, f"{oracle.text('AP')} AP", oracle.mean("AP"), LEAST_ORACLE, "AP", [oracle])
-        )
-    if {"boxes", ORACLE} <= rows.keys():
-        share, pair = 100 * study.share_of_oracle(), [rows["boxes"], rows[ORACLE]]
-        what = f"{rows['boxes'].label}, share of the oracle's AP"
-        found.append((what, f"{share:.1f} %", share, LEAST_SHARE, "%", pair))
-    for names, bar in LEAST_GAINS.items():
-        if rows.keys() >= set(names):
-            pair = [rows[name] for name in names]
-            what = f"{pair[0].label}, over {pair[1].label}"
-            found.append(
-                (what, f"{_gain(*pair)} AP", pair[0].mean("AP") - pair[1].mean("AP"), bar, "AP", pair)
-            )
-    lines = [
-        [what, text, " and ".join(str(len(row.seeds)) for row in of), f"{bar} {unit}", _verdict(number, bar)]
-        for what, text, number, bar, unit, of in found
-    ]
-    head = ["comparison", "found", "seeds", "at least", "verdict"]
-    if not with_bars:
-        head, lines = head[:3], [line[:3] for line in lines]
-    return markdown_table(head, lines) if lines else ""
-
-
-def _gain(row: StudyRow, base: StudyRow) -> str:
-    """The difference of the means and, where both rows have several seeds, its standard error."""
-    error = math.hypot(*(each.spread("AP") / math.sqrt(len(each.seeds)) for each in (row, base)))
-    text = f"{row.mean('AP') - base.mean('AP'):+.1f}"
-    return text if math.isnan(error) else f"{text} ± {error:.1f}"
-
-
-def _verdict(number: float, bar: float) -> str:
-    return "met" if number >= bar else "**not met**"
 
 
 if __name__ == "__main__":
