@@ -15,6 +15,7 @@ from pulls_section import pulls_section
 from reach_section import reach_section
 from residual_section import read_residuals, residual_section
 from study_command import CLIPS, COMPOSITES, EMBEDDED, command, folder_of, kind_of
+from track_ious import track_section
 
 from maskfree_nb import atomic
 from maskfree_nb.studies import STUDIES, plan
@@ -30,6 +31,7 @@ TITLES = {  # of studies stored once more, with other settings or scores
     "study_fresh_demo_redrawn": LONG + OTHER + REDRAWN,
     "study_unfilled": "",
     "study_fresh_unfilled": OTHER,
+    "study_clips_coarse": ", in coarser maps",
 }
 KINDS = {  # in the titles, by what the videos are
     EMBEDDED: "",
@@ -43,13 +45,16 @@ JUDGED = [  # by the bars
 REMARKS = {
     "study_composites": "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: "
     "the same objects and places are in both. Neither they nor their annotations are part of this project.",
+    "study_clips": "The clips are of DAVIS 2016, their frames resized to a height of 160 pixels. The oracle, "
+    "which sees their true masks, says how well this model can draw them.",
+    "study_clips_coarse": "As above, but with frames of 96 pixels, and so with masks of 24 x 43 cells.",
     "study_length": "Ablations of 800 steps of 4 clips are trainings in which true masks are worth little "
     "more than boxes; in the main study, of nearly four times as many clips, the gap is wider.",
     "study_demo": "The model that ships is a third run of this training, by two processes.",
     "study_collapse": "*every patch matches* sounds its alarm, but did not fail in so short a run.",
 }
 FOLDER = Path(__file__).parent / "results"
-REAL = ["study_composites", "study_composites_shipped", "study_clips"]
+REAL = ["study_composites", "study_clips", "study_clips_coarse"]
 ORDER = ["study", *TITLES, *REAL, *(f"study_{name}" for name in STUDIES)]
 SEED_AP = 4  # twice the spread of a difference of two runs (boxes, boxinst) of the main study, rounded up
 HEAD = """# Results of the studies
@@ -155,6 +160,7 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
         parts.append(comparisons(study, with_bars=stem in JUDGED))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
+    parts.append(track_section(folder, stem, study))
     if any("classes" in seed for row in study.rows for seed in row.seeds):
         summary = "<summary>AP of each class, mean over the seeds</summary>"
         parts.append(f"<details>{summary}\n\n{_classes(study)}\n\n</details>")
