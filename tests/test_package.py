@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from maskfree_nb.study import merged
 from maskfree_nb.viz.study import Study, StudyRow, read_study
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +129,45 @@ def test_readme_quotes_the_stored_studies():
     assert "({:.1f} AP from masks, {:.1f} from boxes with TK-Loss, {:.1f} without;".format(*real) in readme
 
 
+def test_readme_quotes_the_study_of_real_clips():
+    clips, coarse = (
+        read_study(ROOT / f"benchmarks/results/study_clips{name}.json") for name in ("", "_coarse")
+    )
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for row in clips.rows:
+        shown = " | ".join(row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou"))
+        assert f"| {row.label} | {shown} |" in readme
+    settings, data = clips.settings, clips.data
+    (height,) = settings["clips"]["image_sizes"]
+    assert f"{data['videos']} clips of DAVIS 2016" in readme and settings["init"] == "tiny_boxes"
+    seeds = {row.name: len(row.seeds) for row in clips.rows}
+    assert (
+        f"{settings['steps']} steps of {settings['batch_size']} clips, frames {height} pixels high; "
+        f"{seeds['tk']} seeds, {seeds['boxes']} with the pairwise loss, {seeds['masks']} of the oracle:"
+        in readme
+    )
+    assert seeds["projection"] == seeds["tk"] and seeds["boxes"] == seeds["boxinst"]
+    added = [gain(clips, *rows, "mean_iou") for rows in (("tk", "projection"), ("boxes", "boxinst"))]
+    assert (
+        f"TK-Loss adds {added[0]} mean IoU to projection, and {added[1]} to projection + pairwise" in readme
+    )
+    assert f"so few objects: {gain(clips, 'boxes', 'boxinst')})." in readme
+    tracks = json.loads((ROOT / "benchmarks/results/track_ious_clips.json").read_text())
+    swan, of_all = tracks["tracks"].index("blackswan"), {}
+    for row in tracks["rows"]:
+        means = [statistics.mean(ious) for ious in zip(*(run["ious"] for run in row["seeds"]), strict=True)]
+        of_all[row["name"]] = means
+    gains = [a - b for a, b in zip(of_all["boxes"], of_all["boxinst"], strict=True)]
+    assert "About half of the latter is one clip, a swan: without TK-Loss" in readme and (
+        gains[swan] == max(gains) and 0.4 < gains[swan] / sum(gains) < 0.6
+    )
+    (low,) = coarse.settings["clips"]["image_sizes"]
+    assert merged(coarse.settings, {"clips": settings["clips"]}) == settings
+    none = gain(coarse, "boxes", "boxinst", "mean_iou")
+    assert f"With frames {low} pixels high, and so coarser masks, it is {none}." in readme
+    assert f"Boxes keep {clips.share_of_oracle():.0%} of the AP of the oracle, which has" in readme
+
+
 def test_readme_quotes_the_demo_s_spread_and_the_ablations(benchmarks):
     readme = " ".join((ROOT / "README.md").read_text().split())
     long = read_study(ROOT / "benchmarks/results/study_demo.json")
@@ -178,11 +218,11 @@ def test_readme_quotes_which_way_the_losses_pull():
     assert right > 10 * rows["boxinst"].mean("tk_right_away") and right > 2 * weak
 
 
-def gain(study: Study, row: str, base: str) -> str:
-    """The difference of two rows' AP and its standard error."""
+def gain(study: Study, row: str, base: str, figure: str = "AP") -> str:
+    """The difference of two rows in a figure and its standard error."""
     pair = study.row(row), study.row(base)
-    error = math.hypot(*(each.spread("AP") / math.sqrt(len(each.seeds)) for each in pair))
-    return f"{pair[0].mean('AP') - pair[1].mean('AP'):+.1f} ± {error:.1f}"
+    error = math.hypot(*(each.spread(figure) / math.sqrt(len(each.seeds)) for each in pair))
+    return f"{pair[0].mean(figure) - pair[1].mean(figure):+.1f} ± {error:.1f}"
 
 
 @pytest.mark.slow
