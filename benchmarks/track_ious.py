@@ -91,7 +91,8 @@ def track_section(folder: Path, stem: str, study: Study) -> str:
     if not path.exists():
         return ""
     content, name = load_json(path, dict, "IoUs")
-    command = f"python benchmarks/track_ious.py {folder_of(study, stem)}"
+    named = "" if stem == usual_stem(study) else f" --name {_stored_as(stem)}"
+    command = f"python benchmarks/track_ious.py {folder_of(study, stem)}{named}"
     check_runs(content, name, study, command)
     return f"### Which clips TK-Loss helps\n\n```sh\n{command}\n```\n\n{tables(content)}"
 

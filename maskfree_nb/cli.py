@@ -46,7 +46,7 @@ EXAMPLES = {
   maskfree study radius --seeds 0                an ablation
   maskfree study main --seeds 0 --set steps=500  a quick look
   maskfree study main --composites real/instances.json real/JPEGImages
-  maskfree study main --clips real/instances.json real/JPEGImages --set steps=1500 clips.image_sizes=[96]""",
+  maskfree study main --clips mine.json JPEGImages --set init=tiny_boxes steps=600 clips.image_sizes=[160]""",
 }
 COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
 REFINE = "redraw masks along the colours of the frames: sharper, slower"
