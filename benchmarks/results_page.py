@@ -47,8 +47,8 @@ REMARKS = {
     "the same objects and places are in both. Neither they nor their annotations are part of this project.",
     "study_clips": "The clips are of DAVIS 2016, their frames resized to a height of 160 pixels. The oracle, "
     "which sees their true masks, says how well this model can draw them. The shipped model was trained "
-    "with TK-Loss, on the embedded videos: no row is free of it. What TK-Loss changes most is a swan: without "
-    "it, the masks take in the bank and the water between neck and back, which move against the swan.",
+    "with TK-Loss, on the embedded videos: no row is free of it. What TK-Loss changes most is a swan: "
+    "without it, the masks take in the bank and the water between neck and back, which move against it.",
     "study_clips_coarse": "As above, but with frames of 96 pixels, and so with masks of 24 x 43 cells.",
     "study_length": "Ablations of 800 steps of 4 clips are trainings in which true masks are worth little "
     "more than boxes; in the main study, of nearly four times as many clips, the gap is wider.",
