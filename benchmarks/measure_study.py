@@ -1,4 +1,4 @@
-"""The command line of what measures the runs of a stored study: `residual_errors.py` and `pulls.py`."""
+"""The command line of what measures the runs of a stored study, as `residual_errors.py` does."""
 
 import argparse
 import sys

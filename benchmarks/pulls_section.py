@@ -39,7 +39,7 @@ the main study, but not so steadily that it would explain the gain."""
 CAUTION = """The direction is not all that counts. With the gradient σ(x) − σ(y) in place of
 σ(x) − σ(x + y), which pulls a pixel to where its match is and no further, the pull on the wrong
 cells of the main study is mostly towards the truth. Trained so, networks were not better by more than the
-spread of three seeds; this is no part of the code."""
+spread of three seeds. That was a trial: it is no part of the code, and no command here prints it."""
 PICTURE = """The {count} objects of *{label}*, seed {seed}, with most wrong cells in one frame, at most one of
 a video. Left the true outline; then the wrong cells: green, pulled towards the truth by the loss named above
 (+ is how many); red, away from it (\u2212); grey, hardly at all (below 2 % of the hardest pull)."""
