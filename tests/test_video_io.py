@@ -161,6 +161,24 @@ def test_a_video_cut_between_two_packets(tmp_path):
         read_frames(tmp_path / "cut.mp4")
 
 
+def test_a_mkv_that_ends_before_it_says(tmp_path):
+    with av.open(str(tmp_path / "whole.mkv"), "w") as film:
+        stream = film.add_stream("libx264", rate=6)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for pixels in np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        film.mux(stream.encode())
+    whole = read_frames(tmp_path / "whole.mkv")[0]
+    assert len(whole) == 12
+    content = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: int(0.6 * len(content))])
+    with pytest.raises(InputError, match=r"ends at \d\.\d seconds, though it declares 2\.0\.") as error:
+        read_frames(tmp_path / "cut.mkv")
+    good = int(str(error.value).partition("max_frames=")[2])
+    assert 0 < good < 9
+    assert_close(read_frames(tmp_path / "cut.mkv", max_frames=good)[0], whole[:good], **TOL["exact"])
+
+
 def test_no_video(tmp_path):
     (tmp_path / "text.mp4").write_text("a" * 1000)
     with pytest.raises(InputError, match=r"text\.mp4: cannot be read as a video .* may be cut short"):

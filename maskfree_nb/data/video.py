@@ -16,6 +16,7 @@ from maskfree_nb.data.frames import READ_ERRORS
 from maskfree_nb.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+END_TOLERANCE = 0.5  # seconds that a mkv may end before it says, for writers that round
 FOLDER_FPS = 6.0  # a folder has no rate; YouTube-VIS keeps every fifth frame of 30 a second
 
 
@@ -157,13 +158,15 @@ def _stream_video(path: Path) -> Iterator[tuple[str, Tensor]]:
 def _decoded(path: Path, container) -> Iterator:
     """Yield the frames of a video; at the end of what can be read, raise if there should have been more.
 
-    A file that was cut short shows in one of three ways: an error, a packet that is marked as corrupt, or,
-    where the cut falls between two packets, fewer packets than the index of an mp4 lists.
+    A file that was cut short shows in one of four ways: an error; a packet that is marked as corrupt; or,
+    where the cut falls between two packets, fewer packets than the index of an mp4 lists or an end before the
+    one that a mkv or webm declares.
     """
     import av
 
     stream = container.streams.video[0]
     listed, packets, frames, problem = len(stream.index_entries), 0, 0, None
+    declared, end = _declared_end(container), 0.0
     try:
         for packet in container.demux(stream):
             if packet.is_corrupt:
@@ -173,12 +176,16 @@ def _decoded(path: Path, container) -> Iterator:
                     yield frame
                 break
             packets += packet.size > 0
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             for frame in packet.decode():
                 frames += 1
                 yield frame
         else:
             if packets < listed:
                 problem = f"the file ends, though its index lists {listed}"
+            elif 0 < end < declared - END_TOLERANCE:
+                problem = f"the file ends at {end:.1f} seconds, though it declares {declared:.1f}"
     except av.error.FFmpegError as error:
         problem = error.strerror
     if problem:
@@ -187,6 +194,18 @@ def _decoded(path: Path, container) -> Iterator:
             f"{path}: is cut short or damaged: {frames} frames could be read, then {problem}. Copy or export "
             f"it again{remedy}"
         )
+
+
+def _declared_end(container) -> float:
+    """When the video of a mkv or webm should end, in seconds; 0 where that is not said."""
+    if "matroska" not in container.format.name:  # others inherit the tag from what they were made of
+        return 0.0
+    tags = container.streams.video[0].metadata.items()
+    text = next((value for name, value in tags if name.startswith("DURATION")), "")
+    if not re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", text):
+        return 0.0
+    hours, minutes, seconds = text.split(":")
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
 
 
 def _opened(path: Path):
