@@ -25,6 +25,8 @@ except ImportError as error:
         "the explorer needs the package anywidget: pip install 'maskfree-nb[notebooks]'"
     ) from error
 
+PAGE = Path(__file__).with_name("explorer_page")
+SCRIPTS = ("template", "pen", "clip", "stage", "panels", "controls", "explorer")  # each uses those before it
 RANGES = {"radius": (1, 7), "k": (1, 10), "threshold": (0.0, 1.0), "patch_size": (1, 7)}
 PUBLISHED = ("radius", "k", "threshold", "patch_size")  # what the paper/official switch sets
 QUESTION = ("version", "pair", *PUBLISHED, "y", "x", "instance", "view")
@@ -49,8 +51,8 @@ class Explorer(anywidget.AnyWidget):
         answer: what is shown of the pixel, see `Lookup.answer`.
     """
 
-    _esm = Path(__file__).with_name("explorer.js")
-    _css = Path(__file__).with_name("explorer.css")
+    _esm = "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    _css = PAGE / "explorer.css"
 
     version = traitlets.Unicode("paper").tag(sync=True)
     pair = traitlets.Int(0).tag(sync=True)
