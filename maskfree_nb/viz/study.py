@@ -190,6 +190,7 @@ def _tick(row: StudyRow) -> str:
 
 
 def _draw_bars(panel: Axes, study: Study, figure: str) -> None:
+    """A bar a row, its mean written within, or beside it where dots or whisker leave no room."""
     longest = max(row.mean(figure) for row in study.rows)
     for y, row in enumerate(study.rows):
         values, spread = row.values(figure), row.spread(figure)
@@ -197,8 +198,9 @@ def _draw_bars(panel: Axes, study: Study, figure: str) -> None:
         if not math.isnan(spread):
             panel.errorbar(row.mean(figure), y, xerr=spread, color="black", capsize=4, linewidth=1.4)
         panel.plot(values, np.full(len(values), y), "o", color="black", markerfacecolor="white", markersize=4)
-        beside = values.max() if row.mean(figure) < longest / 3 else 0  # no room within a short bar
-        place = dict(xy=(beside, y), xytext=(5, 0), textcoords="offset points")
+        whisker = np.nan_to_num(spread) * np.array([-1, 1]) + row.mean(figure)
+        low, high = min(*whisker, *values), max(*whisker, *values)
+        place = dict(xy=(high if low < longest / 4 else 0, y), xytext=(5, 0), textcoords="offset points")
         panel.annotate(f"{row.mean(figure):.1f}", **place, va="center", fontsize=10)
     for row in study.rows:
         if row.name == ORACLE:
