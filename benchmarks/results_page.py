@@ -49,8 +49,9 @@ REMARKS = {
     "study_composites_fine": "In frames of this size composites look to the losses more as real clips do, by "
     "`maskfree data stats`. A tenth of the weight, because at the whole of it TK-Loss took more away: see "
     "*the weight of TK-Loss, composites of real video*, chosen after that run.",
-    "study_composites_weight": "At weight 5 some large objects, an elephant and a bear, lose the lower half, "
-    "which is in shade (seen in pictures). The runs of weight 0.5 are those of the main study in finer "
+    "study_composites_weight": "What grows with the weight is the part that is missing inside of objects "
+    "(*missing, far*): at weight 5 an elephant and a bear lose the lower half, which is in shade (seen in "
+    "pictures). The runs of weight 0.5 are those of the main study in finer "
     "frames, above.",
     "study_clips": "The clips are of DAVIS 2016, their frames resized to a height of 160 pixels. The oracle, "
     "which sees their true masks, says how well this model can draw them. The shipped model was trained "
