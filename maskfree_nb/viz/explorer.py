@@ -26,7 +26,8 @@ except ImportError as error:
     ) from error
 
 PAGE = Path(__file__).with_name("explorer_page")
-SCRIPTS = ("template", "pen", "clip", "stage", "panels", "controls", "explorer")  # each uses those before it
+# joined in this order: each uses those before it
+SCRIPTS = ("template", "pen", "clip", "stage", "panels", "controls", "player", "explorer")
 RANGES = {"radius": (1, 7), "k": (1, 10), "threshold": (0.0, 1.0), "patch_size": (1, 7)}
 PUBLISHED = ("radius", "k", "threshold", "patch_size")  # what the paper/official switch sets
 QUESTION = ("version", "pair", *PUBLISHED, "y", "x", "instance", "view")

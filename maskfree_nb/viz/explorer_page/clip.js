@@ -4,6 +4,7 @@ function clipOf(sent) {
   const [T, h, w] = sent.size;
   const cells = bytes(sent.cells), levels = bytes(sent.levels), truth = bytes(sent.truth);
   const masks = new Map(); // "instance/frame" -> canvas [h, w]
+  const first = (instance, t) => (instance * T + t) * h * w; // place of its map in `levels` and `truth`
 
   function patch(pen, frame, y, x, size, side) { // cells of a frame around (y, x); hatched outside the frame
     const margin = (size - 1) / 2, cell = side / size;
@@ -21,7 +22,7 @@ function clipOf(sent) {
     if (!masks.has(name)) {
       const canvas = new OffscreenCanvas(w, h), pen = canvas.getContext("2d"), image = pen.createImageData(w, h);
       for (let i = 0; i < h * w; i++) {
-        const sure = levels[(instance * T + t) * h * w + i] / 127.5 - 1; // -1 outside .. 1 inside
+        const sure = levels[first(instance, t) + i] / 127.5 - 1; // -1 outside .. 1 inside
         image.data.set(sure > 0 ? [230, 140, 0, 150 * sure] : [0, 90, 190, -100 * sure], 4 * i);
       }
       pen.putImageData(image, 0, 0);
@@ -39,7 +40,6 @@ function clipOf(sent) {
       }
   }
 
-  const first = (instance, t) => (instance * T + t) * h * w;
   return {
     ...sent, T, h, w, patch, maskOf, border,
     luts: { near: bytes(sent.near), cost: bytes(sent.cost) },
