@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from maskfree_nb.criterion import CriterionConfig
 from maskfree_nb.study import merged
 from maskfree_nb.viz.study import Study, StudyRow, read_study
 
@@ -127,6 +128,23 @@ def test_readme_quotes_the_stored_studies():
     assert f"together change that by {both}, and TK-Loss on top of pairwise by {tk[2]}." in readme
     real = [composites.row(name).mean("AP") for name in ("masks", "boxes", "boxinst")]
     assert "({:.1f} AP from masks, {:.1f} from boxes with TK-Loss, {:.1f} without;".format(*real) in readme
+
+
+def test_readme_quotes_the_study_of_finer_composites():
+    fine, weight = (
+        read_study(ROOT / f"benchmarks/results/study_composites_{name}.json") for name in ("fine", "weight")
+    )
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    data, recipe = fine.data, weight.row("w5")
+    assert f"({data['width']}x{data['height']}, {fine.settings['steps']} steps from the shipped" in readme
+    assert fine.settings["init"] == "tiny_boxes" and weight.data == data
+    assert 10 * fine.settings["criterion"]["tk_weight"] == CriterionConfig().tk_weight == 5
+    masks, boxes, boxinst = (fine.row(name).mean("AP") for name in ("masks", "boxes", "boxinst"))
+    assert f"worse with it: {masks:.1f} AP from masks, {boxes:.1f} from boxes with a tenth of the" in readme
+    assert f"weight of TK-Loss, {boxinst:.1f} without it, {gain(fine, 'boxes', 'boxinst')}, lower" in readme
+    pairs = zip(fine.row("boxes").values("AP"), fine.row("boxinst").values("AP"), strict=True)
+    assert [a < b for a, b in pairs] == [True] * 3 and "lower with each of three seeds;" in readme
+    assert f"at the whole weight {recipe.mean('AP'):.1f} (one seed)." in readme and len(recipe.seeds) == 1
 
 
 def test_readme_quotes_the_study_of_real_clips():
