@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from comparisons import comparisons
+from label_quality import label_section
 from markdown_table import markdown_table
 from png import write_png
 from pulls_section import pulls_section
@@ -58,6 +59,8 @@ REMARKS = {
     "with TK-Loss, on the embedded videos: no row is free of it. What TK-Loss changes most is a swan: "
     "without it, the masks take in the bank and the water between neck and back, which move against it.",
     "study_clips_coarse": "As above, but with frames of 96 pixels, and so with masks of 24 x 43 cells.",
+    "study_clips_weight": "The runs of weight 5 are those of the main study of these clips, above. A tenth "
+    "of the weight adds little to the pairwise loss here.",
     "study_length": "Ablations of 800 steps of 4 clips are trainings in which true masks are worth little "
     "more than boxes; in the main study, of nearly four times as many clips, the gap is wider.",
     "study_demo": "The model that ships is a third run of this training, by two processes.",
@@ -66,7 +69,7 @@ REMARKS = {
 FOLDER = Path(__file__).parent / "results"
 REAL = [
     *("study_composites", "study_composites_fine", "study_composites_weight"),
-    *("study_clips", "study_clips_coarse"),
+    *("study_clips", "study_clips_coarse", "study_clips_weight"),
 ]
 ORDER = [
     "study",
@@ -116,7 +119,7 @@ def page(folder: Path, studies: dict[str, Study]) -> str:
     sections = [_section(folder, stem, study, _twins(study, studies)) for stem, study in studies.items()]
     measured = {study.name for study in studies.values() if kind_of(study) == EMBEDDED}
     missing = [name for name in STUDIES if name not in measured]
-    sections += [*reach_section(folder), *pulls_section(folder, studies)]
+    sections += [*reach_section(folder), *pulls_section(folder, studies), *label_section(folder)]
     if missing:
         sections.append(f"## Not measured yet\n\n`maskfree study NAME` for {', '.join(missing)}.\n")
     return "\n".join([HEAD, _contents(sections), *sections])

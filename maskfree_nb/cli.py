@@ -1,4 +1,4 @@
-"""The command `maskfree`: make data, train, evaluate, predict, compare."""
+"""The command `maskfree`: make data, train, evaluate, predict, label, compare."""
 
 import argparse
 import json
@@ -10,9 +10,8 @@ from pathlib import Path
 
 from maskfree_nb import __version__
 from maskfree_nb.errors import InputError, TrainingDiverged
-from maskfree_nb.options import build
+from maskfree_nb.flags import assign, training_config
 from maskfree_nb.studies import STUDIES
-from maskfree_nb.train_config import TrainConfig, read_train_config
 
 EXAMPLES = {
     "maskfree": """examples:
@@ -39,6 +38,9 @@ EXAMPLES = {
     "predict": """examples:
   maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video
   maskfree predict runs/mine/model.safetensors folder_of_frames --out runs/my_video --score 0.3""",
+    "label": """examples:
+  maskfree train runs/mine --annotations boxes.json --images JPEGImages
+  maskfree label runs/mine/model.safetensors --annotations boxes.json --images JPEGImages --out masks.json""",
     "demo": """example:
   maskfree demo --out runs/demo""",
     "study": """examples:
@@ -140,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--score", type=float, default=0.3, help="tracks below are not drawn (default: 0.3)")
     predict.add_argument("--max-frames", type=int, help="only the first so many frames")
 
+    label = _add(commands, "label", "Draw the masks of objects whose boxes are given.", _label)
+    label.add_argument("model", type=Path, help="best trained on these very boxes")
+    _add_data(label)
+    label.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    label.add_argument("--out", type=Path, required=True, help="the annotation file with masks")
+
     demo = _add(commands, "demo", "Make the data, train from boxes, evaluate, draw: the whole method.", _demo)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"))
     demo.add_argument("--seed", type=int, default=0)
@@ -209,37 +217,6 @@ def _train(options: argparse.Namespace) -> None:
         print(f"written: {path}")
 
 
-def training_config(options: argparse.Namespace) -> TrainConfig:
-    """Put a run's configuration together: the file, then the flags, then `--set`."""
-    stored = options.out / "config.json"
-    source = options.config or (stored if options.resume and stored.exists() else None)
-    values = asdict(read_train_config(source)) if source else {}
-    for name in ("annotations", "images", "preset", "steps", "batch_size", "seed"):
-        if getattr(options, name) is not None:
-            values[name] = getattr(options, name)
-    if options.supervision is not None:
-        values["criterion"] = {**values.get("criterion", {}), "supervision": options.supervision}
-    for setting in options.set:
-        _assign(values, setting)
-    return build(TrainConfig, values, str(source or "command line"))
-
-
-def _assign(values: dict, setting: str) -> None:
-    """Apply one `a.b=value`; the value is JSON where it can be read as such, else text."""
-    key, equals, text = setting.partition("=")
-    if not equals:
-        raise InputError(f"--set {setting}: expected KEY=VALUE, e.g. clips.num_frames=5")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    *parents, last = key.split(".")
-    for parent in parents:
-        values[parent] = dict(values.get(parent, {}))
-        values = values[parent]
-    values[last] = value
-
-
 def _eval(options: argparse.Namespace) -> None:
     from maskfree_nb.evaluation.report import evaluate_model
 
@@ -266,6 +243,13 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"written: {options.out / 'results.json'}, {options.out / 'overlay.mp4'}")
 
 
+def _label(options: argparse.Namespace) -> None:
+    from maskfree_nb.labelling import label_boxes
+
+    data = (options.annotations, options.images)
+    print(label_boxes(options.model, *data, options.out, image_size=options.image_size).text())
+
+
 def _demo(options: argparse.Namespace) -> None:
     from maskfree_nb.demo import run_demo
 
@@ -286,7 +270,7 @@ def _study(options: argparse.Namespace) -> None:
     out = options.out or Path(out + options.name)
     overrides: dict = {}
     for setting in options.set:
-        _assign(overrides, setting)
+        assign(overrides, setting)
     run = partial(run_study, options.name, out, rows=options.rows, seeds=options.seeds, jobs=options.jobs)
     run(make_data=make_data, data={} if options.clips else None, **overrides)
     print(read_study(out / "study.json").table())

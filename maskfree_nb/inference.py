@@ -38,6 +38,16 @@ def load_trained(path: str | Path) -> tuple[VideoMask2Former, dict]:
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), metadata
 
 
+def check_categories(model_path: str | Path, metadata: dict, videos: VideoSet) -> None:
+    """Raise InputError unless the classes of a trained model are those of a data set, in their order."""
+    names = [category.name for category in videos.categories]
+    trained = [category["name"] for category in metadata["categories"]]
+    if names != trained:
+        raise InputError(
+            f"{model_path}: was trained for {', '.join(trained)}; {videos.source} has {', '.join(names)}"
+        )
+
+
 @torch.no_grad()
 def predict_video(
     model: VideoMask2Former,

@@ -12,9 +12,10 @@ import torch
 from small_set import make_small_set, small_options
 
 from maskfree_nb.cli import _parser as parser
-from maskfree_nb.cli import main, training_config
+from maskfree_nb.cli import main
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.video import read_frames, write_mp4
+from maskfree_nb.flags import training_config
 from maskfree_nb.pretrained import pretrained
 
 pytestmark = pytest.mark.slow
@@ -49,7 +50,7 @@ def fails(capsys, arguments: list, *words: str) -> str:
     [
         [],
         *(["data", command] for command in ("make", "composites", "stats")),
-        *([command] for command in ("train", "eval", "predict", "demo")),
+        *([command] for command in ("train", "eval", "predict", "label", "demo")),
     ],
     ids=" ".join,
 )

@@ -236,6 +236,19 @@ def test_readme_quotes_which_way_the_losses_pull():
     assert right > 10 * rows["boxinst"].mean("tk_right_away") and right > 2 * weak
 
 
+def test_readme_quotes_the_drawn_masks():
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    stored = json.loads((ROOT / "benchmarks/results/labels.json").read_text())["embedded"]
+    (run,), (*_, best) = stored["runs"], stored["spans"]
+    least = stored["spans"][0]
+    found, redrawn, labelled = (f"{run[way]:.1f}" for way in ("found", "redrawn", "labelled"))
+    assert (
+        f"a mean IoU of {found} by itself, {redrawn} with `--refine`, and {labelled} in given boxes" in readme
+    )
+    assert f"at least {best['from']} ({best['share']:.0f}% of them) the mean IoU is {best['iou']}" in readme
+    assert f"below {least['to']} ({least['share']:.0f}%) it is {least['iou']}," in readme
+
+
 def gain(study: Study, row: str, base: str, figure: str = "AP") -> str:
     """The difference of two rows in a figure and its standard error."""
     pair = study.row(row), study.row(base)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from maskfree_nb import atomic
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
-from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation.video_ap import VideoAP, boxes_as_masks, evaluate_videos, mean_track_iou
-from maskfree_nb.inference import load_trained, predict_set
+from maskfree_nb.inference import check_categories, load_trained, predict_set
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,7 @@ def evaluate_model(
     """
     model, metadata = load_trained(model_path)
     videos = load_ytvis(annotations, images, masks=True)
-    names = [category.name for category in videos.categories]
-    trained = [category["name"] for category in metadata["categories"]]
-    if names != trained:
-        raise InputError(
-            f"{model_path}: was trained for {', '.join(trained)}; {annotations} has {', '.join(names)}"
-        )
+    check_categories(model_path, metadata, videos)
     verify_images(videos)
     size = image_size or metadata["image_size"]
     results = predict_set(model, videos, image_size=size, refine=refine, progress=progress)

@@ -1,0 +1,151 @@
+"""How good the masks of `maskfree label` are, and what its spans are worth: held against true masks.
+
+    python benchmarks/label_quality.py embedded --annotations val.json --images JPEGImages
+    python benchmarks/label_quality.py clips --annotations I --images J --models runs/*/model.safetensors
+
+For each model (default: the one that ships) the mean IoU of the masks that it finds, of the same redrawn
+along the colours (`--refine`), and of those that it draws when it is given the boxes; and of the latter the
+IoU of single frames by their span. Sets given in other calls stay in `labels.json`, which `results_page.py`
+reads.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from markdown_table import markdown_table
+
+from maskfree_nb import atomic
+from maskfree_nb.data import rle
+from maskfree_nb.data.ytvis import load_ytvis
+from maskfree_nb.errors import InputError
+from maskfree_nb.evaluation.report import evaluate_model
+from maskfree_nb.evaluation.video_ap import mean_track_iou
+from maskfree_nb.labelling import label_boxes
+from maskfree_nb.pretrained import pretrained
+
+SPANS = (0.0, 0.6, 0.75, 0.9, 1.0)  # ends of the ranges that frames are sorted into
+WAYS = {
+    "found": "found without boxes",
+    "redrawn": "the same, redrawn (`--refine`)",
+    "labelled": "drawn into given boxes (`maskfree label`)",
+}
+TEXT = """## Masks drawn into boxes that are given
+
+`maskfree label` knows the boxes: it picks the query that suits class and boxes, redraws its mask along the
+colours within the box, and raises its logits where it falls short of the box's sides. Mean IoU of the true
+tracks, in percent{spread}:
+
+{ways}
+
+Its *span*, the share of the rows and columns of a box that the mask reached before that, needs no true mask
+and says how good a mask is. IoU of single frames by span, in percent, and the share of the frames:
+
+{spans}
+
+{commands}
+"""
+
+
+def measure(models: list[Path], annotations: Path, images: Path) -> dict:
+    """Measure every model on one set of videos with true masks."""
+    runs, frames = [], []
+    for model in models:
+        reports = [
+            evaluate_model(model, annotations, images, refine=refine, progress=False)
+            for refine in (False, True)
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = label_boxes(model, annotations, images, Path(folder) / "masks.json", progress=False).path
+            records = json.loads(drawn.read_text())["annotations"]
+            labelled = mean_track_iou(annotations, [{**record, "score": 1.0} for record in records])
+            frames += frame_ious(annotations, images, records)
+        ious = [*(report.mean_iou for report in reports), labelled]
+        runs.append({way: round(100 * iou, 2) for way, iou in zip(WAYS, ious, strict=True)})
+    spans, ious = np.array(frames).T
+    ranges = []
+    for low, high in pairwise(SPANS):
+        chosen = (spans >= low) & ((spans < high) | (high == SPANS[-1]))
+        iou = round(100 * float(ious[chosen].mean()), 1) if chosen.any() else None
+        ranges.append({"from": low, "to": high, "share": round(100 * float(chosen.mean()), 1), "iou": iou})
+    return {
+        "runs": runs,
+        "frames": len(frames) // len(models),
+        "spans": ranges,
+        "correlation": round(float(np.corrcoef(spans, ious)[0, 1]), 2),
+    }
+
+
+def frame_ious(annotations: Path, images: Path, records: list[dict]) -> list[tuple[float, float]]:
+    """(span, IoU with the true mask) of every frame of every labelled track; a frame without a mask has 0."""
+    videos = load_ytvis(annotations, images, masks=True).videos
+    truths = {track.id: track.segmentations for video in videos for track in video.tracks}
+    found = []
+    for record in records:
+        triples = zip(record["spans"], record["segmentations"], truths[record["id"]], strict=True)
+        for span, drawn, true in triples:
+            if span is not None and true is not None:
+                one = np.zeros_like(rle.decode(true)) if drawn is None else rle.decode(drawn)
+                one, two = one.astype(bool), rle.decode(true).astype(bool)
+                found.append((span, (one & two).sum() / (one | two).sum()))
+    return found
+
+
+def label_section(folder: Path) -> list[str]:
+    """The section of the results page as a list of one, or an empty list where nothing is stored."""
+    path = folder / "labels.json"
+    if not path.exists():
+        return []
+    sets = json.loads(path.read_text())
+    ways, spans = [], []
+    for stored in sets.values():
+        cells = []
+        for way in WAYS:
+            values = [run[way] for run in stored["runs"]]
+            error = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.1f}{error}")
+        ways.append([stored["label"], str(len(stored["runs"])), *cells])
+        cells = [f"{each['iou']} ({each['share']:.0f} %)" for each in stored["spans"]]
+        spans.append([stored["label"], *cells, f"{stored['correlation']:.2f}"])
+    heads = [f"{each['from']} to {each['to']}" for each in next(iter(sets.values()))["spans"]]
+    return [
+        TEXT.format(
+            spread=" (± over the models)" if any(len(stored["runs"]) > 1 for stored in sets.values()) else "",
+            ways=markdown_table(["set", "models", *WAYS.values()], ways),
+            spans=markdown_table(["span", *heads, "correlation"], spans),
+            commands="\n\n".join(f"{stored['label']}: {stored['made']}" for stored in sets.values()),
+        )
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure one set and store it beside the others."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="of the set, in the file")
+    parser.add_argument("--annotations", type=Path, required=True, help="a YouTube-VIS file with true masks")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--models", type=Path, nargs="+", default=[pretrained()])
+    parser.add_argument("--label", help="of the set, for readers (default: its name)")
+    parser.add_argument("--made", default="", help="how set and models were made, for readers")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args(arguments)
+    try:
+        found = measure(options.models, options.annotations, options.images)
+    except InputError as error:
+        sys.exit(str(error))
+    stored = options.out / "labels.json"
+    sets = json.loads(stored.read_text()) if stored.exists() else {}
+    sets[options.name] = {"label": options.label or options.name, "made": options.made, **found}
+    atomic.write_json(stored, sets, indent=1)
+    print(json.dumps(found, indent=1))
+    print(f"written: {stored}")
+
+
+if __name__ == "__main__":
+    main()

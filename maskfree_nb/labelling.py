@@ -1,0 +1,218 @@
+"""From boxes to masks: a trained model draws the masks of objects whose boxes are known."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from maskfree_nb import atomic
+from maskfree_nb.boxloss import box_masks
+from maskfree_nb.data import rle
+from maskfree_nb.data.clips import video_frames
+from maskfree_nb.data.frames import resize_shortest_edge
+from maskfree_nb.data.tracks import Video, VideoSet
+from maskfree_nb.data.ytvis import load_ytvis, verify_images
+from maskfree_nb.errors import InputError
+from maskfree_nb.fitted_masks import fit_to_boxes
+from maskfree_nb.inference import check_categories, load_trained
+from maskfree_nb.matcher import assign, class_cost, mask_dice_cost
+from maskfree_nb.mean_field import finer
+from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
+from maskfree_nb.tkloss.lab import rgb_to_lab
+
+DOUBTFUL = 0.6  # a mask that spans less of its box was far off, as a rule
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What was written by `label_boxes`.
+
+    Attributes:
+        path: the annotation file with masks.
+        boxes: how many boxes there were, crowds apart.
+        empty: of these, how many got no mask.
+        doubtful: of these, how many got a mask that was drawn too small by far, and then enlarged.
+        worst: ids of up to ten annotations with doubtful masks, those with the least mean span first.
+    """
+
+    path: Path
+    boxes: int
+    empty: int
+    doubtful: int
+    worst: tuple[int, ...]
+
+    def text(self) -> str:
+        """Two or three lines for a person."""
+        lines = [
+            f"written: {self.path}",
+            f"{self.boxes} boxes: {self.empty} got no mask, {self.doubtful} a doubtful one "
+            f"(the model's mask reached less than {100 * DOUBTFUL:.0f} % of its box)",
+        ]
+        if self.worst:
+            lines.append(f"look first at annotations {', '.join(map(str, self.worst))}")
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def masks_in_boxes(
+    model: VideoMask2Former, frames: Tensor, boxes: Tensor, labels: Tensor, *, image_size: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Draw the masks of one video's objects into their boxes.
+
+    The model sees all frames at once. Each object is given the query that suits its class and its boxes best,
+    as in training, and that query's mask is fitted to the boxes (`fit_to_boxes`).
+
+    Args:
+        model: a trained model; its device is used.
+        frames: uint8 [T, 3, H, W], RGB.
+        boxes: float [N, T, 4], xyxy in pixels, NaN where an object is absent.
+        labels: int64 [N], 0-based classes.
+        image_size: the shortest edge that frames are resized to first, in pixels; None: as they are.
+
+    Returns:
+        (masks, spans): bool [N, T, H, W] and float32 [N, T], see `fit_to_boxes`; on the CPU.
+
+    Raises:
+        InputError: more objects than the model has queries.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    height, width = frames.shape[-2:]
+    small = frames
+    if image_size is not None and min(height, width) != image_size:
+        small = resize_shortest_edge(frames, image_size)
+    valid_hw = tuple(small.shape[-2:])
+    padded = pad_to_multiple(small.to(device), 32)
+    padded_hw = tuple(padded.shape[-2:])
+    prediction = model(normalise_frames(padded)[None])[-1]
+    boxes, labels = boxes.to(device), labels.to(device)
+    scaled = boxes * boxes.new_tensor([valid_hw[1] / width, valid_hw[0] / height] * 2)
+    filled = box_masks(scaled, padded_hw, model.config.mask_stride)
+    dice = mask_dice_cost(prediction.masks[0], filled)
+    query = assign(class_cost(prediction.logits[0], labels), dice)
+    stride = finer(model.config.mask_stride)
+    cells = box_masks(scaled, padded_hw, stride) > 0
+    drawn = []
+    for number in range(len(frames)):
+        masks, spans = fit_to_boxes(
+            prediction.masks[0][query, number],
+            rgb_to_lab(padded[number : number + 1], stride, quantise=False)[0],
+            cells[:, number],
+            box_masks(boxes[:, number : number + 1], (height, width), 1)[:, 0] > 0,
+            padded_hw,
+            valid_hw,
+        )
+        drawn.append((masks.cpu(), spans.cpu()))
+    masks, spans = zip(*drawn, strict=True)
+    return torch.stack(masks, 1), torch.stack(spans, 1)
+
+
+def label_boxes(
+    model_path: str | Path,
+    annotations: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    image_size: int | None = None,
+    progress: bool = True,
+) -> Labelled:
+    """Draw the masks of all boxes of a data set, and write its annotations with them.
+
+    The file written is the one read, with `segmentations` and `areas` of every annotation in place of those
+    it may have had, which are not looked at, and with `spans`, one number a frame: how far the model's own
+    mask reached in the box, 0..1 (null without a box). A mask with a low span deserves a look. Crowds, and
+    boxes in which the model sees nothing, get no mask (null).
+
+    Args:
+        model_path: a `model.safetensors` of `train`, best of a training on these very boxes.
+        annotations, images: a YouTube-VIS JSON file, boxes suffice, and the folder its file names are in.
+        out: the annotation file to write.
+        image_size: the shortest edge that frames are resized to, in pixels; None: the size trained at.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: bad data, a model of other categories, a video of more objects than the model has queries,
+            or an `out` that cannot be written or is the file of the boxes.
+    """
+    path = Path(out)
+    _check_out(path, Path(annotations))
+    model, metadata = load_trained(model_path)
+    videos = load_ytvis(annotations, images, masks=False)
+    check_categories(model_path, metadata, videos)
+    for video in videos.videos:
+        objects = sum(not track.is_crowd for track in video.tracks)
+        if objects > model.config.num_queries:
+            raise InputError(
+                f"{annotations}: video {video.id} has {objects} objects, {model_path} has "
+                f"{model.config.num_queries} queries; train with a larger model.num_queries"
+            )
+    verify_images(videos)
+    content = json.loads(Path(annotations).read_text("utf-8"))
+    records = {record["id"]: record for record in content.get("annotations") or ()}
+    spans_of = {}
+    for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="label"):
+        for track in video.tracks:
+            records[track.id] |= _fields([None] * video.length, [None] * video.length)
+        for id, masks, spans in _labelled(model, videos, video, image_size or metadata["image_size"]):
+            segmentations = [rle.encode(mask) if mask.any() else None for mask in masks]
+            rounded = [None if np.isnan(each) else round(float(each), 3) for each in spans]
+            records[id] |= _fields(segmentations, rounded)
+            spans_of[id] = spans
+    atomic.write_json(path, content)
+    return _summary(path, records, spans_of)
+
+
+def _check_out(path: Path, annotations: Path) -> None:
+    """Refuse a file that cannot be written, or must not be, before any work is done."""
+    if path.resolve() == annotations.resolve():
+        raise InputError(f"{path}: --out is the file of the boxes; choose another, to keep the boxes")
+    if path.is_dir():
+        raise InputError(f"{path}: --out is a folder, expected the annotation file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: --out cannot be written ({error.strerror})") from error
+
+
+def _labelled(model: VideoMask2Former, videos: VideoSet, video: Video, image_size: int | None):
+    """Yield (annotation id, masks, spans) of each object of a video: bool [T, H, W], float [T] with NaN."""
+    tracks = [track for track in video.tracks if not track.is_crowd]
+    if not tracks:
+        return
+    masks, spans = masks_in_boxes(
+        model,
+        video_frames(videos, video),
+        torch.from_numpy(np.stack([track.boxes for track in tracks])),
+        torch.tensor([track.category for track in tracks]),
+        image_size=image_size,
+    )
+    for track, *drawn in zip(tracks, masks.numpy(), spans.numpy(), strict=True):
+        yield track.id, *drawn
+
+
+def _fields(segmentations: list, spans: list) -> dict:
+    """The fields of an annotation that hold its masks."""
+    return {
+        "segmentations": segmentations,
+        "areas": [each and rle.area(each) for each in segmentations],
+        "spans": spans,
+    }
+
+
+def _summary(path: Path, records: dict[int, dict], spans_of: dict[int, np.ndarray]) -> Labelled:
+    """Count what was written."""
+    boxes = empty = doubtful = 0
+    means = {}
+    for id, spans in spans_of.items():
+        drawn = np.array([each is not None for each in records[id]["segmentations"]])
+        boxes += int((~np.isnan(spans)).sum())
+        empty += int((~np.isnan(spans) & ~drawn).sum())
+        low = drawn & (spans < DOUBTFUL)
+        doubtful += int(low.sum())
+        if low.any():
+            means[id] = float(np.nanmean(spans))
+    return Labelled(path, boxes, empty, doubtful, tuple(sorted(means, key=means.get)[:10]))

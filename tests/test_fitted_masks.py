@@ -1,0 +1,77 @@
+"""Masks drawn into boxes that are known."""
+
+import torch
+
+from maskfree_nb.fitted_masks import LIFTS, SPAN, fit_to_boxes, span
+
+SIZE = (32, 32)
+
+
+def filled(*corners: tuple[int, int, int, int]) -> torch.Tensor:
+    """Boxes x1 y1 x2 y2 as bool [N, 32, 32]."""
+    masks = torch.zeros(len(corners), *SIZE, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, corners, strict=True):
+        mask[y1:y2, x1:x2] = True
+    return masks
+
+
+def fitted(logits: torch.Tensor, inside: torch.Tensor, lab: torch.Tensor | None = None):
+    """Fit masks at the size of the frame, over a frame of one colour unless another is given."""
+    lab = torch.zeros(3, *SIZE) if lab is None else lab
+    return fit_to_boxes(logits, lab, inside, inside, SIZE, SIZE)
+
+
+def test_span_is_the_lesser_share_of_rows_and_columns():
+    box = filled((4, 4, 20, 12))  # 16 wide, 8 high
+    assert span(filled((4, 4, 20, 12)), box).item() == 1
+    assert span(filled((4, 4, 8, 12)), box).item() == 4 / 16
+    assert span(filled((4, 4, 20, 6)), box).item() == 2 / 8
+    assert span(filled((0, 0, 8, 32)), box).item() == 4 / 16, "what lies outside of the box counts nothing"
+    assert span(box, torch.zeros_like(box)).isnan().all()
+
+
+def test_a_mask_that_fills_its_box_is_left_as_it_is():
+    inside = filled((6, 6, 26, 22))
+    masks, spans = fitted(torch.where(inside, 3.0, -3.0), inside)
+    assert masks.equal(inside) and spans.item() == 1
+
+
+def test_a_mask_that_is_too_small_grows_to_the_sides_of_its_box_along_the_colours():
+    inside = filled((4, 4, 28, 28))
+    whole = filled((8, 4, 24, 28), (4, 8, 28, 24)).any(0, keepdim=True)  # a cross that touches all four sides
+    lab = torch.where(whole, 80.0, 20.0).expand(3, *SIZE)
+    core = filled((12, 12, 20, 20))
+    masks, spans = fitted(torch.where(core, 4.0, torch.where(whole, -1.5, -9.0)), inside, lab)
+    assert spans.item() < SPAN, "as the network drew it, it was too small"
+    assert span(masks, inside).item() >= SPAN
+    assert masks.equal(whole)
+
+
+def test_a_mask_that_never_reaches_its_sides_keeps_the_most_that_it_was_raised_to():
+    inside = filled((4, 4, 28, 28))
+    masks, spans = fitted(torch.full((1, *SIZE), -20.0), inside)
+    assert not masks.any() and spans.item() == 0
+    assert LIFTS[0] == 0 and list(LIFTS) == sorted(LIFTS)
+
+
+def test_objects_do_not_disturb_each_other_and_absent_ones_have_nothing():
+    inside = torch.cat(
+        [filled((2, 2, 14, 14)), torch.zeros(1, *SIZE, dtype=torch.bool), filled((16, 4, 30, 30))]
+    )
+    logits = torch.where(inside, 2.0, -2.0)
+    logits[2, :, 20:] = -2.0  # the third reaches a part of its columns alone
+    masks, spans = fitted(logits, inside)
+    assert spans[0] == 1 and spans[1].isnan() and spans[2] < SPAN
+    assert not masks[1].any() and not (masks & ~inside).any()
+    for number in (0, 2):
+        alone, span_alone = fitted(logits[number : number + 1], inside[number : number + 1])
+        assert masks[number].equal(alone[0]) and spans[number] == span_alone[0]
+
+
+def test_the_video_may_be_of_another_size_than_the_frame_seen():
+    inside = filled((4, 4, 28, 28)).repeat_interleave(2, 1).repeat_interleave(2, 2)  # 64 x 64
+    cells = filled((4, 4, 28, 28))[:, ::2, ::2]  # the colour map: 16 x 16
+    logits = torch.where(filled((4, 4, 28, 28))[:, ::4, ::4], 5.0, -5.0)  # the mask map: 8 x 8
+    masks, spans = fit_to_boxes(logits, torch.zeros(3, 16, 16), cells, inside, SIZE, SIZE)
+    assert masks.shape == (1, 64, 64) and spans.item() >= SPAN
+    assert (masks & inside).sum() / inside.sum() > 0.9

@@ -1,0 +1,70 @@
+"""How good drawn masks are: measured with true masks, stored by set, and told on the results page."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+from maskfree_nb.data import rle
+from maskfree_nb.data.embedded import make_embedded
+from maskfree_nb.data.ytvis import load_ytvis
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("benchmarks")]
+
+
+@pytest.fixture
+def command():
+    return importlib.import_module("label_quality")
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embedded")
+    make_embedded(folder, seed=5, train_videos=1, val_videos=4, val_frames=3)
+    return folder / "val.json", folder / "val" / "JPEGImages"
+
+
+def test_a_set_is_measured_stored_beside_others_and_told_on_the_page(command, held_out, tmp_path, capsys):
+    given = ["--annotations", str(held_out[0]), "--images", str(held_out[1]), "--out", str(tmp_path)]
+    (tmp_path / "labels.json").write_text(json.dumps({"other": {"runs": []}}))
+    command.main(["tiny", *given, "--label", "four videos", "--made", "by hand"])
+    assert "written: " in capsys.readouterr().out
+    stored = json.loads((tmp_path / "labels.json").read_text())
+    assert list(stored) == ["other", "tiny"]
+    found = stored["tiny"]
+    (run,) = found["runs"]
+    assert run["labelled"] > run["found"] > 50
+    truths = [track for video in load_ytvis(*held_out, masks=True).videos for track in video.tracks]
+    assert found["frames"] == sum((~np.isnan(track.boxes[:, 0])).sum() for track in truths)
+    assert sum(each["share"] for each in found["spans"]) == pytest.approx(100, abs=0.3)
+    assert [each["from"] for each in found["spans"]] == [0.0, 0.6, 0.75, 0.9]
+
+    twice = {**found, "label": "twice", "runs": [run, {way: value + 2 for way, value in run.items()}]}
+    (tmp_path / "labels.json").write_text(json.dumps({"tiny": found, "twice": twice}))
+    (text,) = command.label_section(tmp_path)
+    assert f"| four videos | 1 | {run['found']:.1f} | {run['redrawn']:.1f} | {run['labelled']:.1f} |" in text
+    assert f"| twice | 2 | {run['found'] + 1:.1f} ± 1.4 |" in text and "four videos: by hand" in text
+
+
+def test_frames_without_a_mask_count_as_nothing_found(command, held_out):
+    tracks = [track for video in load_ytvis(*held_out, masks=True).videos for track in video.tracks]
+    records = [
+        {
+            "id": track.id,
+            "spans": [None if np.isnan(box[0]) else 0.5 for box in track.boxes],
+            "segmentations": [None, *track.segmentations[1:]],
+        }
+        for track in tracks
+    ]
+    ious = np.array([iou for _, iou in command.frame_ious(*held_out, records)])
+    first = sum(track.segmentations[0] is not None for track in tracks)
+    assert (ious == 0).sum() == first > 0 and (ious == 1).sum() == len(ious) - first
+    assert all(rle.decode(mask).any() for track in tracks for mask in track.segmentations if mask)
+
+
+def test_nothing_stored_is_no_section_and_bad_input_one_line(command, held_out, tmp_path):
+    assert command.label_section(tmp_path) == []
+    with pytest.raises(SystemExit, match=r"none\.json: cannot be read"):
+        command.main(["x", "--annotations", str(tmp_path / "none.json"), "--images", str(held_out[1])])
+    assert not list(tmp_path.iterdir())
