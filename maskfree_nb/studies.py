@@ -14,12 +14,15 @@ class Row:
         options: what differs from the recipe, as fields of `TrainConfig`; nested ones add to the recipe's.
         share: of the training videos, evenly spaced, 0..1.
         contrast: of all frames, those held out as well, 0..1: less makes the videos homogeneous.
+        teacher: the row whose model, of the same seed, draws the masks that this one is trained on: those of
+            the training boxes, see `labelling`. "": none.
     """
 
     label: str
     options: dict = field(default_factory=dict)
     share: float = 1.0
     contrast: float = 1.0
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ def _criterion(label: str, **options) -> Row:
     return Row(label, {"criterion": options})
 
 
+def _drawn(label: str, teacher: str) -> Row:
+    return Row(label, {"criterion": {"supervision": "masks"}}, teacher=teacher)
+
+
 def _tk(label: str, **options) -> Row:
     return Row(label, {"criterion": {"tk": options}})
 
@@ -59,6 +66,8 @@ STUDIES = {
             "boxinst": _criterion("projection + pairwise", supervision="boxinst"),
             "tk": _criterion("projection + TK", pairwise_weight=0.0),
             "projection": _criterion("projection", supervision="boxinst", pairwise_weight=0.0),
+            "boxes_drawn": _drawn("masks drawn by projection + pairwise + TK", "boxes"),
+            "boxinst_drawn": _drawn("masks drawn by projection + pairwise", "boxinst"),
         },
     ),
     "k": Plan("K, the most matches of a pixel", {f"k{k}": _tk(f"K = {k}", k=k) for k in (1, 3, 5, 7)}),
@@ -222,7 +231,7 @@ def plan(name: str, rows: list[str] | None = None) -> Plan:
     """Return the study called `name`, with those of its rows that are wanted (None: all).
 
     Raises:
-        InputError: no such study or row.
+        InputError: no such study or row, or a row without the one before it that it learns from.
 
     >>> list(plan("colour").rows)
     ['lab', 'rgb']
@@ -233,4 +242,10 @@ def plan(name: str, rows: list[str] | None = None) -> Plan:
     for row in rows or ():
         if row not in study.rows:
             raise InputError(f"row of the study is {row!r}, expected one of {', '.join(study.rows)}")
-    return replace(study, rows={row: study.rows[row] for row in rows or study.rows})
+    chosen = {row: study.rows[row] for row in rows or study.rows}
+    for number, (name, row) in enumerate(chosen.items()):
+        if row.teacher and row.teacher not in list(chosen)[:number]:
+            raise InputError(
+                f"row {name} learns from masks that {row.teacher} draws: name {row.teacher} before it"
+            )
+    return replace(study, rows=chosen)

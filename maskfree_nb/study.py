@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from itertools import product
@@ -78,8 +78,9 @@ def run_study(
     summary = make_data(out / "data", **({**DEMO_DATA, **study.data} if data is None else data))
     print(summary)
     with ThreadPoolExecutor(jobs) as pool:  # row by row within a seed, so that the first table comes early
-        runs = [
-            pool.submit(
+        runs = {}
+        for seed, row in product(seeds, study.rows):
+            runs[row, seed] = pool.submit(
                 _run,
                 study.rows[row],
                 out / row / f"seed_{seed}",
@@ -87,11 +88,10 @@ def run_study(
                 summary.sha256,
                 seed,
                 settings,
+                teacher=runs.get((study.rows[row].teacher, seed)),
             )
-            for seed, row in product(seeds, study.rows)
-        ]
         try:
-            figures = [run.result() for run in runs]
+            figures = [run.result() for run in runs.values()]
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)  # those that wait must not start now
             raise
@@ -133,11 +133,17 @@ def _check(study: Plan, settings: dict, overrides: dict, jobs: int) -> None:
         build(ClipConfig, config.clips, "study option clips")
 
 
-def _run(row: Row, out: Path, data: Path, sha256: str, seed: int, settings: dict) -> dict:
-    """Train and evaluate one model in processes of their own; return its figures, in percent points."""
+def _run(
+    row: Row, out: Path, data: Path, sha256: str, seed: int, settings: dict, teacher: Future | None
+) -> dict:
+    """Train and evaluate one model in processes of their own; return its figures, in percent points.
+
+    Where the row learns from masks that another draws, `teacher` is the other's run, begun before.
+    """
     options = merged(settings, row.options)
-    whole = data / ("train_oracle.json" if options["criterion"]["supervision"] == "masks" else "train.json")
-    annotations = out / "annotations.json" if row.share < 1 else whole
+    oracle = options["criterion"]["supervision"] == "masks" and not row.teacher
+    whole = data / ("train_oracle.json" if oracle else "train.json")
+    annotations = out / "annotations.json" if row.share < 1 or row.teacher else whole
     frames = {split: data / split / "JPEGImages" for split in ("train", "val")}
     images = {split: out / "faded" / split for split in frames} if row.contrast < 1 else frames
     config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=str(images["train"]))
@@ -146,6 +152,11 @@ def _run(row: Row, out: Path, data: Path, sha256: str, seed: int, settings: dict
     if not metrics.exists():
         if row.share < 1:
             _thinned(whole, row.share, annotations)
+        if row.teacher and not annotations.exists():
+            teacher.result()
+            model = out.parents[1] / row.teacher / out.name / "model.safetensors"
+            given = ("--annotations", whole, "--images", images["train"])
+            _command("label", model, *given, "--out", annotations)
         if row.contrast < 1:
             for split, folder in frames.items():
                 fade_frames(folder, images[split], row.contrast)

@@ -20,14 +20,18 @@ SMALL = {"train_videos": 2, "train_frames": 3, "val_videos": 1, "val_frames": 2}
 
 def test_the_rows_of_the_main_study_differ_in_what_supervises_the_masks_alone():
     rows = STUDIES["main"].rows
-    assert set(rows) == {"masks", "boxes", "boxinst", "tk", "projection"}
+    assert set(rows) == {"masks", "boxes", "boxinst", "tk", "projection", "boxes_drawn", "boxinst_drawn"}
     assert {key for row in rows.values() for key in row.options} == {"criterion"}
     assert {key for row in rows.values() for key in row.options["criterion"]} == {
         "supervision",
         "pairwise_weight",
     }
-    oracle = [name for name, row in rows.items() if row.options["criterion"].get("supervision") == "masks"]
-    assert oracle == ["masks"]
+    by_masks = [name for name, row in rows.items() if row.options["criterion"].get("supervision") == "masks"]
+    assert {name: rows[name].teacher for name in by_masks} == {
+        "masks": "",
+        "boxes_drawn": "boxes",
+        "boxinst_drawn": "boxinst",
+    }
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -40,8 +44,8 @@ def test_every_row_of_every_study_is_a_configuration_and_none_but_the_oracle_see
         build(TKLoss, dict(criterion.tk), "tk")
         frames = {**DEMO_DATA, **plan(name).data}["train_frames"]
         assert clips.num_frames <= frames and 0 < row.share <= 1 and 0 < row.contrast <= 1
-        assert criterion.supervision in ("boxes", "boxinst") or "oracle" in row.label
-        seen.append((repr(options), row.share, row.contrast))
+        assert criterion.supervision in ("boxes", "boxinst") or "oracle" in row.label or row.teacher
+        seen.append((repr(options), row.share, row.contrast, row.teacher))
     assert len(set(seen)) == len(seen)  # no two rows are the same run
 
 
@@ -101,6 +105,9 @@ def quick(monkeypatch):
         if verb == "train":
             (path / "model.safetensors").write_text("")
             (path / "log.jsonl").write_text('{"step": 0, "seconds": 1.0}\n')
+        elif verb == "label":
+            assert path.exists(), "the teacher is trained by now"
+            rest[-1].write_text("{}")
         else:
             figures = dict.fromkeys(("AP", "AP50", "AP75", "AR10", "mean_IoU", "box_fill_AP"), 50.0)
             (path.parent / "metrics.json").write_text(json.dumps({**figures, "classes": {}}))
@@ -132,6 +139,29 @@ def test_rows_asked_for_one_after_another_share_a_table(tmp_path, quick):
     assert table == [("k1", [0]), ("k3", [1]), ("k5", [0, 1])]
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_row_learns_from_the_masks_that_another_draws_with_the_same_seed(tmp_path, quick, jobs):
+    wanted = dict(rows=["boxes", "boxes_drawn"], seeds=[0, 1], data=SMALL, jobs=jobs, steps=2)
+    made = study.run_study("main", tmp_path, **wanted)
+    assert [row["name"] for row in made["rows"]] == ["boxes", "boxes_drawn"]
+    teachers = {tmp_path / "boxes" / f"seed_{seed}" / "model.safetensors" for seed in (0, 1)}
+    assert {path for verb, path in quick if verb == "label"} == teachers
+    for seed in (0, 1):
+        run = tmp_path / "boxes_drawn" / f"seed_{seed}"
+        options = json.loads((run / "options.json").read_text())
+        assert options["criterion"]["supervision"] == "masks"
+        assert options["annotations"] == str(run / "annotations.json")
+    count = len(quick)
+    assert study.run_study("main", tmp_path, **wanted) == made and len(quick) == count
+
+
+@pytest.mark.parametrize("rows", [["boxes_drawn"], ["boxes_drawn", "boxes"]])
+def test_a_row_without_what_draws_its_masks_is_refused(tmp_path, rows):
+    with pytest.raises(InputError, match="row boxes_drawn learns from masks that boxes draws"):
+        study.run_study("main", tmp_path, rows=rows)
+    assert not any(tmp_path.iterdir())
+
+
 def test_an_interrupt_starts_no_further_run(tmp_path, monkeypatch):
     started = []
 
@@ -152,9 +182,9 @@ def test_an_interrupt_starts_no_further_run(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_study_trains_every_row_keeps_what_it_has_and_writes_its_table(tmp_path):
-    rows = ["masks", "boxes"]
+    rows = ["masks", "boxes", "boxes_drawn"]
     made = study.run_study("main", tmp_path / "s", rows=rows, seeds=[4], data=SMALL, steps=2)
-    assert [row["name"] for row in made["rows"]] == ["masks", "boxes"]
+    assert [row["name"] for row in made["rows"]] == rows
     assert made["settings"] == {**DEMO, "steps": 2}
     table = read_study(tmp_path / "s" / "study.json")
     assert table.row("boxes").seeds[0]["seed"] == 4
@@ -166,6 +196,12 @@ def test_a_study_trains_every_row_keeps_what_it_has_and_writes_its_table(tmp_pat
     }
     assert configs["masks"]["annotations"].endswith("train_oracle.json")
     assert configs["boxes"]["annotations"].endswith("train.json")
+    drawn = tmp_path / "s" / "boxes_drawn" / "seed_4" / "annotations.json"
+    assert configs["boxes_drawn"]["annotations"] == str(drawn)
+    given = json.loads((tmp_path / "s" / "data" / "train.json").read_text())
+    assert not any("segmentations" in record for record in given["annotations"])
+    made_of = [record["bboxes"] for record in given["annotations"]]
+    assert [record["bboxes"] for record in json.loads(drawn.read_text())["annotations"]] == made_of
     for config in configs.values():
         assert config["steps"] == 2 and config["preset"] == DEMO["preset"]
     assert configs["boxes"]["criterion"] == {**DEMO["criterion"], "supervision": "boxes"}
