@@ -44,7 +44,14 @@ JUDGED = [  # by the bars
     *("study", "study_fresh", "study_fresh_redrawn"),
     *("study_demo", "study_fresh_demo", "study_fresh_demo_redrawn"),
 ]
+DRAWN = (
+    "Behind a row of masks that another *draws* are two trainings, that of the other and one of its own on "
+    "the masks that the other drew into the training boxes (`maskfree label`): twice the steps, no true mask."
+)
 REMARKS = {
+    "study": DRAWN,
+    "study_fresh": DRAWN,
+    "study_fresh_redrawn": DRAWN,
     "study_composites": "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: "
     "the same objects and places are in both. Neither they nor their annotations are part of this project.",
     "study_composites_fine": "In frames of this size composites look to the losses more as real clips do, by "

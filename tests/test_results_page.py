@@ -122,6 +122,16 @@ def test_each_verdict_depends_on_its_numbers(results, tmp_path, change, flipped)
     )
 
 
+def test_what_learns_from_drawn_masks_is_held_against_what_drew_them_without_a_bar(results, tmp_path):
+    rows = {"masks": seeds(60), "boxes": seeds(45), "boxes_drawn": seeds(51), "boxinst_drawn": seeds(50)}
+    store(tmp_path, rows)
+    page, drawn = text(results, tmp_path), "masks drawn by projection + pairwise"
+    assert cells(page, f"{drawn} + TK, share of the oracle's AP") == ["85.0 %", "1 and 1", "", ""]
+    assert cells(page, f"{drawn} + TK, over projection + pairwise + TK") == ["+6.0 AP", "1 and 1", "", ""]
+    assert cells(page, f"{drawn} + TK, over {drawn}") == ["+1.0 AP", "1 and 1", "", ""]
+    assert "two trainings" in page
+
+
 def test_a_difference_has_a_standard_error_where_both_rows_have_several_seeds(results, tmp_path):
     store(tmp_path, {"boxes": seeds(40, 44), "boxinst": seeds(38, 39, 40), "projection": seeds(30)})
     page = text(results, tmp_path)
