@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from maskfree_nb.errors import InputError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -32,6 +34,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a path that no file can be written to, before the work whose result it is to hold.
+
+    Makes the folder that it is in.
+
+    Raises:
+        InputError: it is a folder or a device, or its folder cannot be made or written into.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(
+                f"{path}: is a {'folder' if path.is_dir() else 'device'}, expected a file to write"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(prefix=path.name, dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -51,6 +51,7 @@ EXAMPLES = {
   maskfree study main --clips mine.json JPEGImages --set init=tiny_boxes steps=600 clips.image_sizes=[160]""",
 }
 COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
+LEAST_EDGE = 32  # pixels: the stride of the coarsest features
 REFINE = "redraw masks along the colours of the frames: sharper, slower"
 
 
@@ -127,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("model", type=Path)
     _add_data(evaluation)
-    evaluation.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    evaluation.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as trained)")
     evaluation.add_argument("--refine", action="store_true", help=REFINE)
     evaluation.add_argument(
         "--out", type=Path, help="also write results.json and metrics.json into this folder"
@@ -137,15 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("model", type=Path)
     predict.add_argument("source", type=Path, help="a video file, or a folder of frames")
     predict.add_argument("--out", type=Path, required=True, help="gets results.json and overlay.mp4")
-    predict.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    predict.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as trained)")
     predict.add_argument("--refine", action="store_true", help=REFINE)
     predict.add_argument("--score", type=float, default=0.3, help="tracks below are not drawn (default: 0.3)")
     predict.add_argument("--max-frames", type=int, help="only the first so many frames")
 
     label = _add(commands, "label", "Draw the masks of objects whose boxes are given.", _label)
-    label.add_argument("model", type=Path, help="best trained on these very boxes")
+    label.add_argument("model", type=Path, help="of the same classes, such as one trained on these boxes")
     _add_data(label)
-    label.add_argument("--image-size", type=int, help="shortest edge in pixels (default: as trained)")
+    label.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as trained)")
+    label.add_argument(
+        "--least-span", type=float, help="masks that span less of their box are raised (default: 0.8)"
+    )
     label.add_argument("--out", type=Path, required=True, help="the annotation file with masks")
 
     demo = _add(commands, "demo", "Make the data, train from boxes, evaluate, draw: the whole method.", _demo)
@@ -177,6 +181,13 @@ def _add(commands, name: str, description: str, run=None) -> argparse.ArgumentPa
     parser = commands.add_parser(name, help=description, **options)
     parser.set_defaults(run=run)
     return parser
+
+
+def _edge(text: str) -> int:
+    """A shortest edge, in pixels."""
+    if not text.isdecimal() or int(text) < LEAST_EDGE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels of at least {LEAST_EDGE}")
+    return int(text)
 
 
 def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -244,10 +255,13 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _label(options: argparse.Namespace) -> None:
+    from maskfree_nb.fitted_masks import LEAST_SPAN
     from maskfree_nb.labelling import label_boxes
 
     data = (options.annotations, options.images)
-    print(label_boxes(options.model, *data, options.out, image_size=options.image_size).text())
+    span = LEAST_SPAN if options.least_span is None else options.least_span
+    size = options.image_size
+    print(label_boxes(options.model, *data, options.out, image_size=size, least_span=span).text())
 
 
 def _demo(options: argparse.Namespace) -> None:

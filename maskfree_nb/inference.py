@@ -44,7 +44,8 @@ def check_categories(model_path: str | Path, metadata: dict, videos: VideoSet) -
     trained = [category["name"] for category in metadata["categories"]]
     if names != trained:
         raise InputError(
-            f"{model_path}: was trained for {', '.join(trained)}; {videos.source} has {', '.join(names)}"
+            f"{model_path}: was trained for {', '.join(trained)}; {videos.source} has {', '.join(names)}; "
+            "the same classes are needed, in all: train on these first"
         )
 
 

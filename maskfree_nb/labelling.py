@@ -14,17 +14,17 @@ from maskfree_nb.boxloss import box_masks
 from maskfree_nb.data import rle
 from maskfree_nb.data.clips import video_frames
 from maskfree_nb.data.frames import resize_shortest_edge
-from maskfree_nb.data.tracks import Video, VideoSet
+from maskfree_nb.data.tracks import Track, Video, VideoSet
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
 from maskfree_nb.errors import InputError
-from maskfree_nb.fitted_masks import fit_to_boxes
+from maskfree_nb.fitted_masks import LEAST_SPAN, fit_to_boxes
 from maskfree_nb.inference import check_categories, load_trained
 from maskfree_nb.matcher import assign, class_cost, mask_dice_cost
 from maskfree_nb.mean_field import finer
 from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
 from maskfree_nb.tkloss.lab import rgb_to_lab
 
-DOUBTFUL = 0.6  # a mask that spans less of its box was far off, as a rule
+DOUBTFUL = 0.6  # a mask that spans less of its box is often far off
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Labelled:
         path: the annotation file with masks.
         boxes: how many boxes there were, crowds apart.
         empty: of these, how many got no mask.
-        doubtful: of these, how many got a mask that was drawn too small by far, and then enlarged.
-        worst: ids of up to ten annotations with doubtful masks, those with the least mean span first.
+        doubtful: of these, how many got a mask that spanned less than 60 % of its box before it was raised.
+        worst: ids of up to ten annotations with boxes of either kind, those with the least mean span first.
     """
 
     path: Path
@@ -47,11 +47,13 @@ class Labelled:
 
     def text(self) -> str:
         """Two or three lines for a person."""
-        lines = [
-            f"written: {self.path}",
-            f"{self.boxes} boxes: {self.empty} got no mask, {self.doubtful} a doubtful one "
-            f"(the model's mask reached less than {100 * DOUBTFUL:.0f} % of its box)",
-        ]
+        lines = [f"written: {self.path}"]
+        if self.boxes == 0:
+            return f"{lines[0]}\nno boxes to draw masks into"
+        lines.append(
+            f"{self.boxes} boxes: {self.empty} got no mask, {self.doubtful} a doubtful one (before it was "
+            f"raised, it reached less than {100 * DOUBTFUL:.0f} % of the rows or columns of its box)"
+        )
         if self.worst:
             lines.append(f"look first at annotations {', '.join(map(str, self.worst))}")
         return "\n".join(lines)
@@ -59,12 +61,18 @@ class Labelled:
 
 @torch.no_grad()
 def masks_in_boxes(
-    model: VideoMask2Former, frames: Tensor, boxes: Tensor, labels: Tensor, *, image_size: int | None = None
+    model: VideoMask2Former,
+    frames: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    *,
+    image_size: int | None = None,
+    least_span: float = LEAST_SPAN,
 ) -> tuple[Tensor, Tensor]:
     """Draw the masks of one video's objects into their boxes.
 
-    The model sees all frames at once. Each object is given the query that suits its class and its boxes best,
-    as in training, and that query's mask is fitted to the boxes (`fit_to_boxes`).
+    The model sees all frames at once. Each object is given the query that suits its class and its filled
+    boxes best, as in trainings with `matching="filled"`; its mask is fitted to the boxes (`fit_to_boxes`).
 
     Args:
         model: a trained model; its device is used.
@@ -72,6 +80,7 @@ def masks_in_boxes(
         boxes: float [N, T, 4], xyxy in pixels, NaN where an object is absent.
         labels: int64 [N], 0-based classes.
         image_size: the shortest edge that frames are resized to first, in pixels; None: as they are.
+        least_span: masks that span less of their box are raised, 0..1, see `fit_to_boxes`.
 
     Returns:
         (masks, spans): bool [N, T, H, W] and float32 [N, T], see `fit_to_boxes`; on the CPU.
@@ -105,6 +114,7 @@ def masks_in_boxes(
             box_masks(boxes[:, number : number + 1], (height, width), 1)[:, 0] > 0,
             padded_hw,
             valid_hw,
+            least_span,
         )
         drawn.append((masks.cpu(), spans.cpu()))
     masks, spans = zip(*drawn, strict=True)
@@ -118,46 +128,51 @@ def label_boxes(
     out: str | Path,
     *,
     image_size: int | None = None,
+    least_span: float = LEAST_SPAN,
     progress: bool = True,
 ) -> Labelled:
     """Draw the masks of all boxes of a data set, and write its annotations with them.
 
     The file written is the one read, with `segmentations` and `areas` of every annotation in place of those
-    it may have had, which are not looked at, and with `spans`, one number a frame: how far the model's own
-    mask reached in the box, 0..1 (null without a box). A mask with a low span deserves a look. Crowds, and
-    boxes in which the model sees nothing, get no mask (null).
+    it may have had, which are not looked at, and with `spans`, one number a frame: how much of the box the
+    mask spanned before it was raised, 0..1 (null without a box). Crowds, and boxes in which the model sees
+    nothing, get no mask (null).
 
     Args:
-        model_path: a `model.safetensors` of `train`, best of a training on these very boxes.
+        model_path: a `model.safetensors` of `train`, of the same classes.
         annotations, images: a YouTube-VIS JSON file, boxes suffice, and the folder its file names are in.
         out: the annotation file to write.
         image_size: the shortest edge that frames are resized to, in pixels; None: the size trained at.
+        least_span: masks that span less of their box are raised, 0..1, see `fit_to_boxes`.
         progress: show a progress bar.
 
     Raises:
         InputError: bad data, a model of other categories, a video of more objects than the model has queries,
-            or an `out` that cannot be written or is the file of the boxes.
+            a `least_span` that is no share, or an `out` that cannot be written or is the file of the boxes.
     """
-    path = Path(out)
-    _check_out(path, Path(annotations))
+    path, given = Path(out), Path(annotations)
+    if _same_file(path, given):
+        raise InputError(f"{path}: --out is the file of the boxes; choose another, to keep the boxes")
+    if not 0 <= least_span <= 1:
+        raise InputError(f"least_span is {least_span!r}, expected a share of the box, 0 to 1")
     model, metadata = load_trained(model_path)
     videos = load_ytvis(annotations, images, masks=False)
     check_categories(model_path, metadata, videos)
     for video in videos.videos:
-        objects = sum(not track.is_crowd for track in video.tracks)
-        if objects > model.config.num_queries:
+        if (objects := len(_objects(video))) > model.config.num_queries:
             raise InputError(
                 f"{annotations}: video {video.id} has {objects} objects, {model_path} has "
                 f"{model.config.num_queries} queries; train with a larger model.num_queries"
             )
     verify_images(videos)
-    content = json.loads(Path(annotations).read_text("utf-8"))
+    atomic.check_writable(path)
+    content = json.loads(given.read_text("utf-8"))
     records = {record["id"]: record for record in content.get("annotations") or ()}
-    spans_of = {}
+    spans_of, size = {}, image_size or metadata["image_size"]
     for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="label"):
         for track in video.tracks:
             records[track.id] |= _fields([None] * video.length, [None] * video.length)
-        for id, masks, spans in _labelled(model, videos, video, image_size or metadata["image_size"]):
+        for id, masks, spans in _drawn(model, videos, video, size, least_span):
             segmentations = [rle.encode(mask) if mask.any() else None for mask in masks]
             rounded = [None if np.isnan(each) else round(float(each), 3) for each in spans]
             records[id] |= _fields(segmentations, rounded)
@@ -166,21 +181,23 @@ def label_boxes(
     return _summary(path, records, spans_of)
 
 
-def _check_out(path: Path, annotations: Path) -> None:
-    """Refuse a file that cannot be written, or must not be, before any work is done."""
-    if path.resolve() == annotations.resolve():
-        raise InputError(f"{path}: --out is the file of the boxes; choose another, to keep the boxes")
-    if path.is_dir():
-        raise InputError(f"{path}: --out is a folder, expected the annotation file to write")
+def _same_file(one: Path, other: Path) -> bool:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: --out cannot be written ({error.strerror})") from error
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False
 
 
-def _labelled(model: VideoMask2Former, videos: VideoSet, video: Video, image_size: int | None):
+def _objects(video: Video) -> list[Track]:
+    """The tracks that masks are drawn for: no crowds, and none that is absent throughout."""
+    return [track for track in video.tracks if not track.is_crowd and not np.isnan(track.boxes).all()]
+
+
+def _drawn(
+    model: VideoMask2Former, videos: VideoSet, video: Video, image_size: int | None, least_span: float
+):
     """Yield (annotation id, masks, spans) of each object of a video: bool [T, H, W], float [T] with NaN."""
-    tracks = [track for track in video.tracks if not track.is_crowd]
+    tracks = _objects(video)
     if not tracks:
         return
     masks, spans = masks_in_boxes(
@@ -189,6 +206,7 @@ def _labelled(model: VideoMask2Former, videos: VideoSet, video: Video, image_siz
         torch.from_numpy(np.stack([track.boxes for track in tracks])),
         torch.tensor([track.category for track in tracks]),
         image_size=image_size,
+        least_span=least_span,
     )
     for track, *drawn in zip(tracks, masks.numpy(), spans.numpy(), strict=True):
         yield track.id, *drawn
@@ -211,8 +229,7 @@ def _summary(path: Path, records: dict[int, dict], spans_of: dict[int, np.ndarra
         drawn = np.array([each is not None for each in records[id]["segmentations"]])
         boxes += int((~np.isnan(spans)).sum())
         empty += int((~np.isnan(spans) & ~drawn).sum())
-        low = drawn & (spans < DOUBTFUL)
-        doubtful += int(low.sum())
-        if low.any():
+        doubtful += int((drawn & (spans < DOUBTFUL)).sum())
+        if (spans[~np.isnan(spans)] < DOUBTFUL).any() or (~np.isnan(spans) & ~drawn).any():
             means[id] = float(np.nanmean(spans))
     return Labelled(path, boxes, empty, doubtful, tuple(sorted(means, key=means.get)[:10]))

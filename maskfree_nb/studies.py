@@ -24,6 +24,10 @@ class Row:
     contrast: float = 1.0
     teacher: str = ""
 
+    def __post_init__(self):
+        if self.teacher and (self.share < 1 or self.contrast < 1):
+            raise ValueError(f"row {self.label!r}: masks are drawn for all videos as they are, or not at all")
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -31,6 +31,7 @@ from maskfree_nb.recipes import DEMO, DEMO_DATA
 from maskfree_nb.studies import Plan, Row, plan
 from maskfree_nb.train_config import TrainConfig
 
+DRAWN_SPAN = 0.9  # `maskfree label --least-span`: the embedded objects are compact
 PER_RUN = ("seed", "annotations", "images")
 
 
@@ -156,7 +157,7 @@ def _run(
             teacher.result()
             model = out.parents[1] / row.teacher / out.name / "model.safetensors"
             given = ("--annotations", whole, "--images", images["train"])
-            _command("label", model, *given, "--out", annotations)
+            _command("label", model, *given, "--least-span", DRAWN_SPAN, "--out", annotations)
         if row.contrast < 1:
             for split, folder in frames.items():
                 fade_frames(folder, images[split], row.contrast)

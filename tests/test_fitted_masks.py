@@ -2,7 +2,7 @@
 
 import torch
 
-from maskfree_nb.fitted_masks import LIFTS, SPAN, fit_to_boxes, span
+from maskfree_nb.fitted_masks import LEAST_SPAN, LIFTS, fit_to_boxes, span
 
 SIZE = (32, 32)
 
@@ -42,8 +42,8 @@ def test_a_mask_that_is_too_small_grows_to_the_sides_of_its_box_along_the_colour
     lab = torch.where(whole, 80.0, 20.0).expand(3, *SIZE)
     core = filled((12, 12, 20, 20))
     masks, spans = fitted(torch.where(core, 4.0, torch.where(whole, -1.5, -9.0)), inside, lab)
-    assert spans.item() < SPAN, "as the network drew it, it was too small"
-    assert span(masks, inside).item() >= SPAN
+    assert spans.item() < LEAST_SPAN, "as the network drew it, it was too small"
+    assert span(masks, inside).item() >= LEAST_SPAN
     assert masks.equal(whole)
 
 
@@ -54,6 +54,21 @@ def test_a_mask_that_never_reaches_its_sides_keeps_the_most_that_it_was_raised_t
     assert LIFTS[0] == 0 and list(LIFTS) == sorted(LIFTS)
 
 
+def test_a_small_mask_does_not_vanish_where_all_around_looks_alike():
+    inside = filled((10, 10, 13, 13))
+    masks, spans = fitted(torch.where(inside, 6.0, -6.0), inside)
+    assert masks.equal(inside), "the field alone would leave nothing of it"
+    assert spans.item() == 0
+
+
+def test_nothing_is_raised_where_no_span_is_asked_for():
+    inside = filled((4, 4, 28, 28))
+    core = torch.where(filled((12, 12, 20, 20)), 4.0, -1.5)
+    plain, spans = fit_to_boxes(core, torch.zeros(3, *SIZE), inside, inside, SIZE, SIZE, least_span=0)
+    raised, same = fit_to_boxes(core, torch.zeros(3, *SIZE), inside, inside, SIZE, SIZE, least_span=1)
+    assert plain.sum() < raised.sum() and spans.equal(same)
+
+
 def test_objects_do_not_disturb_each_other_and_absent_ones_have_nothing():
     inside = torch.cat(
         [filled((2, 2, 14, 14)), torch.zeros(1, *SIZE, dtype=torch.bool), filled((16, 4, 30, 30))]
@@ -61,7 +76,7 @@ def test_objects_do_not_disturb_each_other_and_absent_ones_have_nothing():
     logits = torch.where(inside, 2.0, -2.0)
     logits[2, :, 20:] = -2.0  # the third reaches a part of its columns alone
     masks, spans = fitted(logits, inside)
-    assert spans[0] == 1 and spans[1].isnan() and spans[2] < SPAN
+    assert spans[0] == 1 and spans[1].isnan() and spans[2] < LEAST_SPAN
     assert not masks[1].any() and not (masks & ~inside).any()
     for number in (0, 2):
         alone, span_alone = fitted(logits[number : number + 1], inside[number : number + 1])
@@ -73,5 +88,5 @@ def test_the_video_may_be_of_another_size_than_the_frame_seen():
     cells = filled((4, 4, 28, 28))[:, ::2, ::2]  # the colour map: 16 x 16
     logits = torch.where(filled((4, 4, 28, 28))[:, ::4, ::4], 5.0, -5.0)  # the mask map: 8 x 8
     masks, spans = fit_to_boxes(logits, torch.zeros(3, 16, 16), cells, inside, SIZE, SIZE)
-    assert masks.shape == (1, 64, 64) and spans.item() >= SPAN
+    assert masks.shape == (1, 64, 64) and spans.item() >= LEAST_SPAN
     assert (masks & inside).sum() / inside.sum() > 0.9

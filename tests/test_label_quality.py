@@ -47,6 +47,18 @@ def test_a_set_is_measured_stored_beside_others_and_told_on_the_page(command, he
     assert f"| twice | 2 | {run['found'] + 1:.1f} ± 1.4 |" in text and "four videos: by hand" in text
 
 
+def test_frames_are_sorted_by_their_spans(command):
+    frames = [(0.1, 0.2), (0.59, 0.4), (0.6, 0.5), (0.95, 0.9), (1.0, 1.0)]
+    found = command.by_span(frames)
+    assert [(each["iou"], each["share"]) for each in found["spans"]] == [
+        (30.0, 40.0),
+        (50.0, 20.0),
+        (None, 0.0),
+        (95.0, 40.0),
+    ]
+    assert found["correlation"] == round(np.corrcoef(np.array(frames).T)[0, 1], 2) < 1
+
+
 def test_frames_without_a_mask_count_as_nothing_found(command, held_out):
     tracks = [track for video in load_ytvis(*held_out, masks=True).videos for track in video.tracks]
     records = [

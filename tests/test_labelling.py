@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation.report import evaluate_model
 from maskfree_nb.evaluation.video_ap import mean_track_iou
 from maskfree_nb.inference import load_trained
-from maskfree_nb.labelling import label_boxes, masks_in_boxes
+from maskfree_nb.labelling import DOUBTFUL, label_boxes, masks_in_boxes
+from maskfree_nb.model.mask2former import Prediction
 from maskfree_nb.pretrained import pretrained
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.training import train
@@ -119,8 +121,10 @@ def test_masks_stay_in_their_boxes_and_each_object_has_its_own(held_out):
     boxes = torch.from_numpy(np.stack([track.boxes for track in video.tracks]))
     labels = torch.tensor([track.category for track in video.tracks])
     frames = video_frames(videos, video)
+    found = []
     for image_size in (None, 64):  # as they are, and smaller
         masks, spans = masks_in_boxes(model, frames, boxes, labels, image_size=image_size)
+        found.append(masks)
         assert masks.shape == (*boxes.shape[:2], *frames.shape[-2:]) and masks.dtype == torch.bool
         assert spans.isnan().equal(boxes[..., 0].isnan())
         for box, mask in zip(boxes.flatten(0, 1), masks.flatten(0, 1), strict=True):
@@ -129,9 +133,88 @@ def test_masks_stay_in_their_boxes_and_each_object_has_its_own(held_out):
                 x1, y1, x2, y2 = box.round().int().tolist()
                 outside[y1:y2, x1:x2] = False
             assert not outside.any()
+    assert not torch.equal(*found)
     assert len(video.tracks) > 1 and not any(
         one.equal(two) for number, one in enumerate(masks) for two in masks[:number]
     )
+
+
+class Fixed:
+    """A model that always says the same; [0] of its layers is the final one."""
+
+    config = SimpleNamespace(mask_stride=4)
+
+    def __init__(self, logits: torch.Tensor, masks: torch.Tensor):
+        self.prediction = Prediction(logits[None], masks[None])
+
+    def parameters(self):
+        yield torch.zeros(1)
+
+    def eval(self):
+        return self
+
+    def __call__(self, frames):
+        return [self.prediction]
+
+
+def test_the_class_tells_which_query_answers_where_masks_do_not():
+    mask = torch.full((1, 8, 8), -5.0)
+    mask[:, 2:6, 2:6] = 5.0
+    smaller = mask.clone()
+    smaller[:, 5] = -5.0
+    model = Fixed(torch.tensor([[9.0, 0, 0], [0, 9.0, 0]]), torch.stack([mask, smaller]))
+    frames = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
+    boxes = torch.tensor([[[8.0, 8.0, 24.0, 24.0]]])
+    for label, span in ((0, 1.0), (1, 0.75)):
+        masks, spans = masks_in_boxes(model, frames, boxes, torch.tensor([label]), least_span=0)
+        assert spans.item() == pytest.approx(span, abs=0.07)
+        assert masks.sum().item() == pytest.approx(256 * span, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("cut", "image_size", "least"), [((0, 0), 128, 0.66), ((1, 1), None, 0.7), ((5, 9), 112, 0.66)]
+)
+def test_frames_of_other_sizes_get_good_masks_too(held_out, cut, image_size, least):
+    model = load_trained(pretrained())[0]
+    videos = load_ytvis(held_out / "val.json", held_out / "val" / "JPEGImages", masks=True)
+    ious = []
+    for video in videos.videos[:6]:
+        frames = video_frames(videos, video)[..., cut[0] :, cut[1] :]  # at the left and at the top
+        shift = torch.tensor([cut[1], cut[0]] * 2)
+        boxes = torch.from_numpy(np.stack([track.boxes for track in video.tracks])) - shift
+        boxes = boxes.clamp(min=0)
+        boxes[((boxes[..., 2:] - boxes[..., :2]) < 1).any(-1)] = float("nan")
+        labels = torch.tensor([track.category for track in video.tracks])
+        masks, _ = masks_in_boxes(model, frames, boxes, labels, image_size=image_size)
+        for drawn, track in zip(masks.numpy(), video.tracks, strict=True):
+            empty = np.zeros((video.height, video.width), dtype=np.uint8)
+            true = np.stack([empty if mask is None else rle.decode(mask) for mask in track.segmentations])
+            true = true[:, cut[0] :, cut[1] :].astype(bool)
+            ious.append((drawn & true).sum() / (drawn | true).sum())
+    assert np.mean(ious) > least
+
+
+def test_what_is_said_of_the_masks_is_what_was_written(held_out, boxes_only, tmp_path):
+    content = json.loads(boxes_only.read_text())
+    tiny, *_ = content["annotations"]
+    tiny["bboxes"] = [box and [1, 1, 2, 2] for box in tiny["bboxes"]]  # far from the object: nothing is there
+    content["annotations"].append({**tiny, "id": 1000, "bboxes": [None] * len(tiny["bboxes"])})
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    images = held_out / "val" / "JPEGImages"
+    done = label_boxes(pretrained(), tmp_path / "boxes.json", images, tmp_path / "masks.json", progress=False)
+    pairs, means = [], {}
+    for record in json.loads(done.path.read_text())["annotations"]:
+        found = [
+            pair for pair in zip(record["spans"], record["segmentations"], strict=True) if pair[0] is not None
+        ]
+        pairs += found
+        if any(span < DOUBTFUL or mask is None for span, mask in found):
+            means[record["id"]] = np.mean([span for span, _ in found])
+    assert done.boxes == len(pairs)
+    assert done.empty == sum(mask is None for _, mask in pairs) > 0
+    assert done.doubtful == sum(mask is not None and span < DOUBTFUL for span, mask in pairs) > 0
+    assert [means[id] for id in done.worst] == pytest.approx(sorted(means.values())[:10])
+    assert tiny["id"] in done.worst and 1000 not in done.worst
 
 
 def test_a_set_without_objects_is_written_as_it_is(trained, tmp_path):
@@ -142,6 +225,7 @@ def test_a_set_without_objects_is_written_as_it_is(trained, tmp_path):
     done = label_boxes(trained, annotations, images, tmp_path / "masks.json", progress=False)
     assert json.loads(done.path.read_text()) == content
     assert (done.boxes, done.empty, done.doubtful, done.worst) == (0, 0, 0, ())
+    assert done.text().endswith("no boxes to draw masks into")
 
 
 def test_bad_input_is_refused_before_any_work(trained, held_out, tmp_path, monkeypatch):
@@ -150,13 +234,21 @@ def test_bad_input_is_refused_before_any_work(trained, held_out, tmp_path, monke
         "maskfree_nb.labelling.masks_in_boxes", lambda *_, **__: pytest.fail("work was begun")
     )
     (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(annotations)
     for out, words in (
         (annotations, "--out is the file of the boxes"),
-        (tmp_path, "--out is a folder"),
-        (tmp_path / "file" / "masks.json", "--out cannot be written"),
+        (tmp_path / "link", "--out is the file of the boxes"),
+        (tmp_path, "is a folder, expected a file to write"),
+        (Path("/dev/null"), "is a device, expected a file to write"),
+        (tmp_path / "file" / "masks.json", "cannot be written"),
+        (tmp_path / ("long" * 100), "cannot be written"),
     ):
         with pytest.raises(InputError, match=words):
             label_boxes(trained, annotations, images, out, progress=False)
+    with pytest.raises(InputError, match=r"least_span is 80, expected a share"):
+        label_boxes(trained, annotations, images, tmp_path / "masks.json", least_span=80, progress=False)
+    with pytest.raises(InputError, match="no such folder"):
+        label_boxes(trained, annotations, tmp_path / "none", tmp_path / "masks.json", progress=False)
     with pytest.raises(InputError, match="was trained for red, green"):
         label_boxes(trained, held_out / "val.json", images, tmp_path / "masks.json", progress=False)
     content = json.loads(annotations.read_text())
@@ -181,4 +273,4 @@ def test_the_command_says_what_it_wrote_and_where_to_look(held_out, boxes_only, 
     said = capsys.readouterr().out
     assert f"written: {out}" in said and " boxes: " in said and "look first at annotations " in said
     assert main([str(word) for word in (*arguments, "--out", tmp_path)]) == 2
-    assert "--out is a folder" in capsys.readouterr().err
+    assert "is a folder" in capsys.readouterr().err

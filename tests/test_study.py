@@ -107,7 +107,11 @@ def quick(monkeypatch):
             (path / "log.jsonl").write_text('{"step": 0, "seconds": 1.0}\n')
         elif verb == "label":
             assert path.exists(), "the teacher is trained by now"
-            rest[-1].write_text("{}")
+            named = dict(zip(rest[::2], rest[1::2], strict=True))
+            data = path.parents[2] / "data"
+            assert named["--annotations"] == data / "train.json"  # boxes alone
+            assert named["--images"] == data / "train" / "JPEGImages"
+            named["--out"].write_text("{}")
         else:
             figures = dict.fromkeys(("AP", "AP50", "AP75", "AR10", "mean_IoU", "box_fill_AP"), 50.0)
             (path.parent / "metrics.json").write_text(json.dumps({**figures, "classes": {}}))

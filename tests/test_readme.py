@@ -1,0 +1,199 @@
+"""README: every figure in it is that of a stored result."""
+
+import importlib
+import json
+import math
+import statistics
+from pathlib import Path
+
+import pytest
+
+from maskfree_nb.criterion import CriterionConfig
+from maskfree_nb.study import merged
+from maskfree_nb.viz.study import Study, StudyRow, read_study
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    """The text, with one space between words."""
+    return " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_readme_quotes_the_stored_benchmark(readme):
+    report = json.loads((ROOT / "benchmarks/results/tkloss-cpu.json").read_text())
+    assert len(report["cases"]) == 2  # a moving scene, and the worst case
+    for case in report["cases"]:
+        memory = case["baseline"]["peak_bytes"] / case["ours"]["peak_bytes"]
+        assert f"{case['ratio']:.1f} times faster in {memory:.1f} times less" in readme
+
+
+def test_readme_quotes_the_stored_model(readme):
+    metrics = json.loads((ROOT / "maskfree_nb/weights/tiny_boxes.json").read_text())["metrics"]
+    shown = (metrics[name] for name in ("AP", "AP50", "AP75", "mean_IoU"))
+    assert "| boxes alone | " + " | ".join(f"{value:.1f}" for value in shown) + " |" in readme
+    redrawn = (metrics["refined"][name] for name in ("AP", "AP50", "AP75", "mean_IoU"))
+    sharper = "| the same masks, redrawn by `--refine` | "
+    assert sharper + " | ".join(f"{value:.1f}" for value in redrawn) + " |" in readme
+    assert f"| its masks replaced by their boxes | {metrics['box_fill_AP']:.1f} |" in readme
+    assert f"took {metrics['seconds'] / 60:.0f} minutes on two CPU cores" in readme
+
+
+def test_readme_quotes_the_stored_studies(readme):
+    fresh, redrawn, unfilled, chosen, composites = (
+        read_study(ROOT / f"benchmarks/results/study{name}.json")
+        for name in ("_fresh", "_fresh_redrawn", "_fresh_unfilled", "", "_composites")
+    )
+    for row in fresh.rows:
+        shown = " | ".join(row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou"))
+        assert f"| {row.label} | {shown} |" in readme
+    longest = max(seed["seconds"] for row in chosen.rows for seed in row.seeds)
+    assert f"at most {math.ceil(longest / 60)} minutes on one core" in readme
+    assert f"scored on {fresh.data['fresh']['val_videos']} videos that no choice was made by" in readme
+    shares = f"Boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
+    assert (
+        f"{shares}; on the 50 videos that the recipe was chosen by, {chosen.share_of_oracle():.0%}." in readme
+    )
+    sharper = [redrawn.row(name).mean("AP") for name in ("masks", "boxes")]
+    sentence = "the oracle reaches {:.1f} and boxes {:.1f}, {:.0%} of it."
+    assert redrawn.data["fresh"]["refine"]
+    assert sentence.format(*sharper, redrawn.share_of_oracle()) in readme
+    long = read_study(ROOT / "benchmarks/results/study_fresh_demo.json")
+    assert [len(long.row(name).seeds) for name in ("masks", "boxes", "boxinst")] == [3, 2, 3]
+    sentence = "{} AP from masks, {} from boxes ({:.0%} of it; two seeds), {} without TK-Loss."
+    aps = [long.row(name).text("AP") for name in ("masks", "boxes", "boxinst")]
+    assert sentence.format(*aps[:2], long.share_of_oracle(), aps[2]) in readme
+    tk = [gain(study, "boxes", "boxinst") for study in (fresh, chosen, unfilled)]
+    assert f"changes the AP by {tk[0]} on top of projection + pairwise ({tk[1]} on the 50)" in readme
+    alone, both = (gain(fresh, row, "projection") for row in ("tk", "boxes"))
+    assert f"By itself TK-Loss adds {alone} to projection, with the pairwise loss {both}." in readme
+    assert f"projection reaches {unfilled.row('projection').mean('AP'):.1f} by itself" in readme
+    both = gain(unfilled, "boxes", "projection")
+    assert f"together change that by {both}, and TK-Loss on top of pairwise by {tk[2]}." in readme
+    real = [composites.row(name).mean("AP") for name in ("masks", "boxes", "boxinst")]
+    assert "({:.1f} AP from masks, {:.1f} from boxes with TK-Loss, {:.1f} without;".format(*real) in readme
+
+
+def test_readme_quotes_the_study_of_finer_composites(readme):
+    fine, weight = (
+        read_study(ROOT / f"benchmarks/results/study_composites_{name}.json") for name in ("fine", "weight")
+    )
+    data, recipe = fine.data, weight.row("w5")
+    assert f"({data['width']}x{data['height']}, {fine.settings['steps']} steps from the shipped" in readme
+    assert fine.settings["init"] == "tiny_boxes" and weight.data == data
+    assert 10 * fine.settings["criterion"]["tk_weight"] == CriterionConfig().tk_weight == 5
+    masks, boxes, boxinst = (fine.row(name).mean("AP") for name in ("masks", "boxes", "boxinst"))
+    assert f"worse with it: {masks:.1f} AP from masks, {boxes:.1f} from boxes with a tenth of the" in readme
+    assert f"weight of TK-Loss, {boxinst:.1f} without it, {gain(fine, 'boxes', 'boxinst')}, lower" in readme
+    pairs = zip(fine.row("boxes").values("AP"), fine.row("boxinst").values("AP"), strict=True)
+    assert [a < b for a, b in pairs] == [True] * 3 and "lower with each of three seeds;" in readme
+    assert f"at the whole weight {recipe.mean('AP'):.1f} (one seed)." in readme and len(recipe.seeds) == 1
+
+
+def test_readme_quotes_the_study_of_real_clips(readme):
+    clips, coarse = (
+        read_study(ROOT / f"benchmarks/results/study_clips{name}.json") for name in ("", "_coarse")
+    )
+    for row in clips.rows:
+        shown = " | ".join(row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou"))
+        assert f"| {row.label} | {shown} |" in readme
+    settings, data = clips.settings, clips.data
+    (height,) = settings["clips"]["image_sizes"]
+    assert f"{data['videos']} clips of DAVIS 2016" in readme and settings["init"] == "tiny_boxes"
+    seeds = {row.name: len(row.seeds) for row in clips.rows}
+    assert (
+        f"{settings['steps']} steps of {settings['batch_size']} clips, frames {height} pixels high; "
+        f"{seeds['tk']} seeds, {seeds['boxes']} with the pairwise loss, {seeds['masks']} of the oracle:"
+        in readme
+    )
+    assert seeds["projection"] == seeds["tk"] and seeds["boxes"] == seeds["boxinst"]
+    added = [gain(clips, *rows, "mean_iou") for rows in (("tk", "projection"), ("boxes", "boxinst"))]
+    assert (
+        f"TK-Loss adds {added[0]} mean IoU to projection, and {added[1]} to projection + pairwise" in readme
+    )
+    assert f"so few objects: {gain(clips, 'boxes', 'boxinst')})." in readme
+    tracks = json.loads((ROOT / "benchmarks/results/track_ious_clips.json").read_text())
+    swan, of_all = tracks["tracks"].index("blackswan"), {}
+    for row in tracks["rows"]:
+        means = [statistics.mean(ious) for ious in zip(*(run["ious"] for run in row["seeds"]), strict=True)]
+        of_all[row["name"]] = means
+    gains = [a - b for a, b in zip(of_all["boxes"], of_all["boxinst"], strict=True)]
+    assert "About half of the latter is one clip, a swan: without TK-Loss" in readme and (
+        gains[swan] == max(gains) and 0.4 < gains[swan] / sum(gains) < 0.6
+    )
+    (low,) = coarse.settings["clips"]["image_sizes"]
+    assert merged(coarse.settings, {"clips": settings["clips"]}) == settings
+    none = gain(coarse, "boxes", "boxinst", "mean_iou")
+    assert f"With frames {low} pixels high, and so coarser masks, it is {none}." in readme
+    assert f"Boxes keep {clips.share_of_oracle():.0%} of the AP of the oracle, which has" in readme
+
+
+def test_readme_quotes_the_demo_s_spread_and_the_ablations(readme, benchmarks):
+    long = read_study(ROOT / "benchmarks/results/study_demo.json")
+    demo = long.row("boxes")
+    shipped = json.loads((ROOT / "maskfree_nb/weights/tiny_boxes.json").read_text())["metrics"]
+    runs = [shipped["AP"], *demo.values("AP")]
+    assert [seed["seed"] for seed in demo.seeds] == [1, 2] and shipped["seed"] == 0
+    minutes = [seed["seconds"] / 60 for row in long.rows for seed in row.seeds]
+    assert f"({min(minutes):.0f} to {max(minutes):.0f} minutes on one core)" in readme
+    assert f"Expect {statistics.mean(runs):.1f} ± {statistics.stdev(runs):.1f} AP" in readme
+    assert "reached {:.1f} and {:.1f}".format(*demo.values("AP")) in readme
+
+    ablations = [
+        read_study(ROOT / f"benchmarks/results/study_{name}.json")
+        for name in ("k", "radius", "threshold", "patch", "colour")
+    ]
+    found = [row.mean("AP") for study in ablations for row in study.rows]
+    assert f"all lie between {min(found):.1f} and {max(found):.1f} AP" in readme
+    order, frames = (
+        read_study(ROOT / f"benchmarks/results/study_{name}.json") for name in ("order", "frames")
+    )
+    found = [row.mean("AP") for row in frames.rows]
+    assert f"2 to 7 frames, {min(found):.1f} to {max(found):.1f};" in readme
+    orders = [order.row(name).mean("AP") for name in ("chronological", "shuffled")]
+    assert "frames in order {:.1f}, shuffled {:.1f}.".format(*orders) in readme
+    seed_ap = importlib.import_module("results_page").SEED_AP
+    assert f"differ in nothing but the seed can be {seed_ap} AP apart" in readme
+
+
+def test_readme_quotes_which_way_the_losses_pull(readme):
+    content = json.loads((ROOT / "benchmarks/results/pulls.json").read_text())
+    rows = {row["name"]: StudyRow(row["name"], row["label"], tuple(row["seeds"])) for row in content["rows"]}
+
+    def pull(row: str, loss: str) -> tuple[float, float]:
+        """On wrong cells, and how many percent of it are towards the truth."""
+        to, away = (rows[row].mean(f"{loss}_wrong_{way}") for way in ("to", "away"))
+        return to + away, 100 * to / (to + away)
+
+    (weak, to), (strong, to_pairwise) = pull("boxinst", "tk"), pull("boxinst", "pairwise")
+    sentence = (
+        f"and {to:.0f}% of it is towards the truth, the rest away from it; of that of the pairwise loss "
+    )
+    assert f"{sentence}{to_pairwise:.0f}% is towards it." in readme
+    # what is said in words, there, in notebook 09 and on the page of results
+    assert weak < strong / 2 and to < 50 < 60 < to_pairwise < pull("tk", "pairwise")[1]
+    right = rows["boxinst"].mean("tk_right_to")
+    assert right > 10 * rows["boxinst"].mean("tk_right_away") and right > 2 * weak
+
+
+def test_readme_quotes_the_drawn_masks(readme):
+    embedded, clips = json.loads((ROOT / "benchmarks/results/labels.json").read_text()).values()
+    for stored, start in ((embedded, "has a mean IoU of "), (clips, "told it nothing new: ")):
+        means = [
+            statistics.mean(run[way] for run in stored["runs"]) for way in ("found", "redrawn", "labelled")
+        ]
+        found, redrawn, labelled = (f"{mean:.1f}" for mean in means)
+        given = f"and {labelled} in given" if stored is embedded else f"{labelled} in the"
+        assert f"{start}{found} by itself, {redrawn} with `--refine`, {given} boxes" in readme
+    least, *_, best = embedded["spans"]
+    assert f"at least {best['from']} ({best['share']:.0f}% of them) the mean IoU is {best['iou']}," in readme
+    assert f"below {least['to']} ({least['share']:.0f}%) it is {least['iou']}." in readme
+    assert clips["spans"][-1]["share"] > 85  # nearly every span was high
+
+
+def gain(study: Study, row: str, base: str, figure: str = "AP") -> str:
+    """The difference of two rows in a figure and its standard error."""
+    pair = study.row(row), study.row(base)
+    error = math.hypot(*(each.spread(figure) / math.sqrt(len(each.seeds)) for each in pair))
+    return f"{pair[0].mean(figure) - pair[1].mean(figure):+.1f} ± {error:.1f}"
