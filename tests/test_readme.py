@@ -59,8 +59,20 @@ def test_readme_quotes_the_stored_studies(readme):
     sentence = "the oracle reaches {:.1f} and boxes {:.1f}, {:.0%} of it."
     assert redrawn.data["fresh"]["refine"]
     assert sentence.format(*sharper, redrawn.share_of_oracle()) in readme
+    drawn = fresh.row("boxes_drawn").text("AP"), fresh.row("boxinst_drawn").text("AP")
+    added = gain(fresh, "boxes_drawn", "boxes")
+    share, share_of_50, share_redrawn = (
+        f"{study.share_of_oracle('boxes_drawn'):.0%}" for study in (fresh, chosen, redrawn)
+    )
+    assert (
+        f"boxes reach {drawn[0]} AP, {added} over the first, which is {share} of the oracle's "
+        f"({share_of_50} on the 50; {share_redrawn} with all masks redrawn); without TK-Loss {drawn[1]}."
+        in readme
+    )
     long = read_study(ROOT / "benchmarks/results/study_fresh_demo.json")
     assert [len(long.row(name).seeds) for name in ("masks", "boxes", "boxinst")] == [3, 2, 3]
+    longer, steps = long.row("boxes").mean("AP"), long.settings["steps"]
+    assert f"gains more in about the same time: {longer:.1f} AP after the {steps} steps above." in readme
     sentence = "{} AP from masks, {} from boxes ({:.0%} of it; two seeds), {} without TK-Loss."
     aps = [long.row(name).text("AP") for name in ("masks", "boxes", "boxinst")]
     assert sentence.format(*aps[:2], long.share_of_oracle(), aps[2]) in readme
