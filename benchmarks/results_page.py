@@ -46,7 +46,8 @@ JUDGED = [  # by the bars
 ]
 DRAWN = (
     "Behind a row of masks that another *draws* are two trainings, that of the other and one of its own on "
-    "the masks that the other drew into the training boxes (`maskfree label`): twice the steps, no true mask."
+    "the masks that the other drew into the training boxes (`maskfree label`): twice the steps, no true mask "
+    "(but how far masks are raised, to a span of 0.9, was chosen by those of 120 training videos)."
 )
 REMARKS = {
     "study": DRAWN,
