@@ -45,6 +45,16 @@ def fails(capsys, arguments: list, *words: str) -> str:
     return message
 
 
+@pytest.mark.parametrize("command", ["eval", "predict", "label"])
+@pytest.mark.parametrize("size", ["0", "-5", "31", "half"])
+def test_a_size_that_no_frame_could_have_is_refused(command, size, capsys):
+    rest = ["clip.mp4"] if command == "predict" else ["--annotations", "a.json", "--images", "b"]
+    with pytest.raises(SystemExit) as stop:
+        main([command, "model.safetensors", *rest, "--out", "c", "--image-size", size])
+    assert stop.value.code == 2
+    assert f"{size!r} is not a number of pixels of at least 32" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command",
     [
