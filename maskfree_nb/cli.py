@@ -229,9 +229,12 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _eval(options: argparse.Namespace) -> None:
+    from maskfree_nb.atomic import check_writable
     from maskfree_nb.evaluation.report import evaluate_model
 
     data = (options.model, options.annotations, options.images)
+    for name in ("results.json", "metrics.json") if options.out else ():
+        check_writable(options.out / name)
     report = evaluate_model(*data, image_size=options.image_size, refine=options.refine)
     print(report.text())
     if options.out is not None:

@@ -148,10 +148,12 @@ def predict_source(
     into `out`. `refine` is that of `predict_video`.
 
     Raises:
-        InputError: a model or a source that cannot be read.
+        InputError: a model or a source that cannot be read, or an `out` that cannot be written into.
     """
     model, metadata = load_trained(model_path)
     frames, fps, _ = read_frames(source, max_frames=max_frames)
+    for name in ("results.json", "overlay.mp4"):
+        atomic.check_writable(Path(out) / name)
     size = image_size or metadata["image_size"]
     tracks = predict_video(model, frames, image_size=size, refine=refine)
     results = to_results(1, tracks, [category["id"] for category in metadata["categories"]])

@@ -281,3 +281,16 @@ class TestBadInput:
     def test_empty_folder(self, trained, tmp_path, capsys):
         (tmp_path / "empty").mkdir()
         fails(capsys, ["predict", trained, tmp_path / "empty", "--out", tmp_path / "out"], tmp_path / "empty")
+
+    @pytest.mark.parametrize("command", ["eval", "predict"])
+    def test_a_place_that_cannot_be_written_into(
+        self, trained, small, tmp_path, capsys, monkeypatch, command
+    ):
+        def begun(*_, **__):
+            pytest.fail("work was begun")
+
+        monkeypatch.setattr("maskfree_nb.inference.predict_video", begun)
+        (tmp_path / "file").touch()
+        data = ["--annotations", small[0], "--images", small[1]] if command == "eval" else [small[1] / "0"]
+        arguments = [command, trained, *data, "--out", tmp_path / "file"]
+        fails(capsys, arguments, tmp_path / "file" / "results.json", "cannot be written")
