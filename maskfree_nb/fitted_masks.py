@@ -13,8 +13,9 @@ LEAST_SPAN = 0.8  # below it a mask is raised
 def span(masks: Tensor, inside: Tensor) -> Tensor:
     """How much of its box a mask reaches: the share of its rows, or of its columns if that is less.
 
-    The mask of an object touches all four sides of its tight box, so that a true one has a span of 1. How far
-    a predicted one falls short needs no true mask to see, and says how good it is.
+    The mask of an object touches all four sides of its tight box: a true one has a span of 1, or nearly if it
+    is in pieces. How far a predicted one falls short needs no true mask to see; what that is worth is on the
+    results page.
 
     Args:
         masks: bool [N, H, W].
