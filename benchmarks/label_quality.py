@@ -54,8 +54,8 @@ no true mask. IoU of single frames by span, in percent, the share of the frames,
 """
 REMARK = """On the real clips, from whose boxes the models had learnt, the given boxes add nothing to
 redrawing: there masks reach the sides of their boxes, right or wrong, and the span tells little. That masks
-are raised to a span of 0.8, not 0.9, was chosen with the first hundred of these videos and two of these models
-in view.
+are raised to a span of 0.8, not 0.9, was chosen with the first hundred of these videos and two of these
+models in view.
 
 """  # where both of these sets are stored
 
