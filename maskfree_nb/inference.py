@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from maskfree_nb import atomic
 from maskfree_nb.data import rle
-from maskfree_nb.data.clips import video_frames
+from maskfree_nb.data.clips import PADDING, video_frames
 from maskfree_nb.data.frames import resize_shortest_edge
 from maskfree_nb.data.video import read_frames, write_mp4
 from maskfree_nb.data.ytvis import VideoSet
@@ -18,6 +19,7 @@ from maskfree_nb.mean_field import finer
 from maskfree_nb.model.checkpoints import load_model, read_metadata
 from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
 from maskfree_nb.model.postprocess import Instances, top_instances
+from maskfree_nb.model.video_decoder import Prediction
 from maskfree_nb.tkloss.lab import rgb_to_lab
 from maskfree_nb.viz.overlays import draw_instances
 
@@ -49,6 +51,25 @@ def check_categories(model_path: str | Path, metadata: dict, videos: VideoSet) -
         )
 
 
+class Seen(NamedTuple):
+    """One video as a model has seen it."""
+
+    prediction: Prediction  # of the last layer, a batch of one clip
+    frames: Tensor  # uint8 [T, 3, H, W], resized and padded with zeros, on the model's device
+    valid_hw: tuple[int, int]  # height and width without the padding
+
+
+@torch.no_grad()
+def see_video(model: VideoMask2Former, frames: Tensor, image_size: int | None = None) -> Seen:
+    """Resize uint8 frames [T, 3, H, W] to a shortest edge in pixels, pad them, and show all to the model."""
+    model.eval()
+    if image_size is not None and min(frames.shape[-2:]) != image_size:
+        frames = resize_shortest_edge(frames, image_size)
+    frames = frames.to(next(model.parameters()).device)
+    prediction = model(pad_to_multiple(normalise_frames(frames), PADDING)[None])[-1]
+    return Seen(prediction, pad_to_multiple(frames, PADDING), tuple(frames.shape[-2:]))
+
+
 @torch.no_grad()
 def predict_video(
     model: VideoMask2Former,
@@ -71,20 +92,11 @@ def predict_video(
     Returns:
         `Instances`, best first, with masks at H x W.
     """
-    model.eval()
-    device = next(model.parameters()).device
-    height, width = frames.shape[-2:]
-    if image_size is not None and min(height, width) != image_size:
-        frames = resize_shortest_edge(frames, image_size)
-    valid_hw = tuple(frames.shape[-2:])
-    padded = pad_to_multiple(normalise_frames(frames.to(device)), 32)
-    prediction = model(padded[None])[-1]
-    lab = None
-    if refine:
-        lab = rgb_to_lab(
-            pad_to_multiple(frames.to(device), 32), finer(model.config.mask_stride), quantise=False
-        )
-    found = top_instances(prediction, valid_hw, (height, width), padded.shape[-2:], k=max_instances, lab=lab)
+    size = tuple(frames.shape[-2:])
+    seen = see_video(model, frames, image_size)
+    lab = rgb_to_lab(seen.frames, finer(model.config.mask_stride), quantise=False) if refine else None
+    padded_hw = tuple(seen.frames.shape[-2:])
+    found = top_instances(seen.prediction, seen.valid_hw, size, padded_hw, k=max_instances, lab=lab)
     return Instances(*(tensor.cpu() for tensor in found))
 
 

@@ -13,15 +13,14 @@ from maskfree_nb import atomic
 from maskfree_nb.boxloss import box_masks
 from maskfree_nb.data import rle
 from maskfree_nb.data.clips import video_frames
-from maskfree_nb.data.frames import resize_shortest_edge
 from maskfree_nb.data.tracks import Track, Video, VideoSet
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
 from maskfree_nb.errors import InputError
 from maskfree_nb.fitted_masks import LEAST_SPAN, fit_to_boxes
-from maskfree_nb.inference import check_categories, load_trained
+from maskfree_nb.inference import check_categories, load_trained, see_video
 from maskfree_nb.matcher import assign, class_cost, mask_dice_cost
 from maskfree_nb.mean_field import finer
-from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
+from maskfree_nb.model.mask2former import VideoMask2Former
 from maskfree_nb.tkloss.lab import rgb_to_lab
 
 DOUBTFUL = 0.6  # a mask that spans less of its box is often far off
@@ -88,32 +87,24 @@ def masks_in_boxes(
     Raises:
         InputError: more objects than the model has queries.
     """
-    model.eval()
-    device = next(model.parameters()).device
-    height, width = frames.shape[-2:]
-    small = frames
-    if image_size is not None and min(height, width) != image_size:
-        small = resize_shortest_edge(frames, image_size)
-    valid_hw = tuple(small.shape[-2:])
-    padded = pad_to_multiple(small.to(device), 32)
-    padded_hw = tuple(padded.shape[-2:])
-    prediction = model(normalise_frames(padded)[None])[-1]
-    boxes, labels = boxes.to(device), labels.to(device)
-    scaled = boxes * boxes.new_tensor([valid_hw[1] / width, valid_hw[0] / height] * 2)
+    seen = see_video(model, frames, image_size)
+    (height, width), padded_hw = frames.shape[-2:], tuple(seen.frames.shape[-2:])
+    boxes, labels = boxes.to(seen.frames.device), labels.to(seen.frames.device)
+    scaled = boxes * boxes.new_tensor([seen.valid_hw[1] / width, seen.valid_hw[0] / height] * 2)
     filled = box_masks(scaled, padded_hw, model.config.mask_stride)
-    dice = mask_dice_cost(prediction.masks[0], filled)
-    query = assign(class_cost(prediction.logits[0], labels), dice)
+    dice = mask_dice_cost(seen.prediction.masks[0], filled)
+    query = assign(class_cost(seen.prediction.logits[0], labels), dice)
     stride = finer(model.config.mask_stride)
     cells = box_masks(scaled, padded_hw, stride) > 0
     drawn = []
     for number in range(len(frames)):
         masks, spans = fit_to_boxes(
-            prediction.masks[0][query, number],
-            rgb_to_lab(padded[number : number + 1], stride, quantise=False)[0],
+            seen.prediction.masks[0][query, number],
+            rgb_to_lab(seen.frames[number : number + 1], stride, quantise=False)[0],
             cells[:, number],
             box_masks(boxes[:, number : number + 1], (height, width), 1)[:, 0] > 0,
             padded_hw,
-            valid_hw,
+            seen.valid_hw,
             least_span,
         )
         drawn.append((masks.cpu(), spans.cpu()))

@@ -154,6 +154,7 @@ class Fixed:
         return self
 
     def __call__(self, frames):
+        self.seen = frames
         return [self.prediction]
 
 
@@ -169,6 +170,15 @@ def test_the_class_tells_which_query_answers_where_masks_do_not():
         masks, spans = masks_in_boxes(model, frames, boxes, torch.tensor([label]), least_span=0)
         assert spans.item() == pytest.approx(span, abs=0.07)
         assert masks.sum().item() == pytest.approx(256 * span, rel=0.15)
+
+
+def test_what_pads_a_frame_is_zero_for_the_model_as_in_training():
+    model = Fixed(torch.tensor([[9.0, 0]]), torch.zeros(1, 1, 8, 8))
+    frames = torch.zeros(1, 3, 30, 28, dtype=torch.uint8)  # black, which is not zero once it is normalised
+    masks_in_boxes(model, frames, torch.tensor([[[4.0, 4.0, 20.0, 20.0]]]), torch.tensor([0]))
+    assert model.seen.shape == (1, 1, 3, 32, 32)
+    assert (model.seen[..., :30, :28] < 0).all()
+    assert (model.seen[..., 30:, :] == 0).all() and (model.seen[..., 28:] == 0).all()
 
 
 @pytest.mark.parametrize(
