@@ -1,16 +1,20 @@
 """Check and time kernels on a GPU, against the floor: the bytes that must pass memory, as fast as a copy."""
 
+import math
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from harness import Case, Disagreement
 from torch import Tensor
 
 COPY_BYTES = 1 << 30
-EVICT_BYTES = 1 << 28  # several times a GPU's second-level cache
+EVICT_BYTES, HIDE_BYTES = 1 << 28, 1 << 30  # each several times a GPU's second-level cache
+HIDE_SECONDS, HIDE_FACTOR = 3e-3, 2.0  # the device reads at least so long, and so many times the host's work
 EVENT_SECONDS, MOST_RUNS, LEAST_RUNS = 0.2, 200, 5
 GRAPH_RUNS, GRAPH_REPLAYS = 10, 15
 
@@ -82,34 +86,32 @@ def copy_bandwidth() -> float:
 
 
 def event_seconds(run: Callable[[], object]) -> list[float]:
-    """Return the seconds of many runs, each after the cache was filled with something else.
+    """Return the seconds of many runs, each with a cold cache and without the host's launching."""
+    (clock,) = cold_clocks(run)
+    clock()
+    runs = int(min(MOST_RUNS, max(LEAST_RUNS, EVENT_SECONDS / clock())))
+    return [clock() for _ in range(runs)]
 
-    The cache is filled by reading, so that nothing waits there to be written back; and reading takes longer
-    than the host needs to launch a few kernels, so that launching does not count.
+
+def cold_clocks(*runs: Callable[[], object]) -> list[Callable[[], float]]:
+    """Return for each of `runs` what takes its seconds with events, the cache filled with something else.
+
+    The cache is filled by reading, so that nothing waits there to be written back. The read is repeated for
+    HIDE_SECONDS, or HIDE_FACTOR times as long as the host needs to launch the run (taken here, once), if that
+    is longer: all is launched before the device comes to it, and launching does not count. Where a run makes
+    the host wait for the device, that does count.
     """
-    evict = torch.ones(EVICT_BYTES, device="cuda")  # 4 bytes each
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-
-    def once() -> float:
-        evict.sum()
-        start.record()
-        run()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / 1000
-
-    once()
-    runs = int(min(MOST_RUNS, max(LEAST_RUNS, EVENT_SECONDS / once())))
-    return [once() for _ in range(runs)]
+    evict = torch.ones(HIDE_BYTES // 4, device="cuda")
+    return [partial(_after_reads, evict, _reads_to_hide(_host_seconds(run), evict), run) for run in runs]
 
 
 def graph_seconds(run: Callable[[], object]) -> list[float]:
     """Return the seconds of `run` in a CUDA graph, without any work of the host, from several replays.
 
-    One graph takes turns between `run` and a read that fills the cache, another one only reads.
+    One graph takes turns between `run` and a read that fills the cache, another one only reads. As with
+    `event_seconds`, reads before the start hide that the host launches the graph.
     """
     evict = torch.ones(EVICT_BYTES // 4, device="cuda")
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def graph_of(*steps: Callable[[], object]) -> torch.cuda.CUDAGraph:
         stream = torch.cuda.Stream()
@@ -124,16 +126,37 @@ def graph_seconds(run: Callable[[], object]) -> list[float]:
                 action()
         return graph
 
-    def replay(graph: torch.cuda.CUDAGraph) -> float:
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / 1000 / GRAPH_RUNS
+    both, alone = cold_clocks(graph_of(evict.sum, run).replay, graph_of(evict.sum).replay)
+    both(), alone()
+    return [(both() - alone()) / GRAPH_RUNS for _ in range(GRAPH_REPLAYS)]
 
-    both, alone = graph_of(evict.sum, run), graph_of(evict.sum)
-    replay(both), replay(alone)
-    return [replay(both) - replay(alone) for _ in range(GRAPH_REPLAYS)]
+
+def _host_seconds(run: Callable[[], object]) -> float:
+    run()  # compilation does not count
+    torch.cuda.synchronize()
+    before = time.perf_counter()
+    run()
+    return time.perf_counter() - before
+
+
+def _reads_to_hide(host_seconds: float, evict: Tensor) -> int:
+    """Return how many reads take the device longer than the host needs."""
+    torch.cuda.synchronize()
+    _after_reads(evict, 1, evict.sum)
+    read_seconds = min(_after_reads(evict, 1, evict.sum) for _ in range(3))
+    return math.ceil(max(HIDE_SECONDS, HIDE_FACTOR * host_seconds) / read_seconds)
+
+
+def _after_reads(evict: Tensor, reads: int, run: Callable[[], object]) -> float:
+    """Return the seconds of `run` on the device, after so many reads."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(reads):
+        evict.sum()
+    start.record()
+    run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
 
 
 def _difference(result: Tensor, expected: Tensor) -> float:

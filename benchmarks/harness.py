@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -81,12 +82,12 @@ def _compare(case: Case, contender: Callable[[], dict[str, Tensor]], wanted: dic
 def measure(case: Case, device: torch.device, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of all runs of both contenders, taken in turns so that both meet the same load."""
     seconds = {"ours": [], "baseline": []}
-    clock = _gpu_seconds if device.type == "cuda" else _cpu_seconds
-    runs = {name: getattr(case, name) for name in seconds}
-    repeats = {name: max(1, int(ROUND_SECONDS / clock(run))) for name, run in runs.items()}
+    runs = [getattr(case, name) for name in seconds]
+    clocks = dict(zip(seconds, _clocks(runs, device), strict=True))
+    repeats = {name: max(1, int(ROUND_SECONDS / clock())) for name, clock in clocks.items()}
     for _ in range(rounds):
-        for name, run in runs.items():
-            seconds[name] += [clock(run) for _ in range(repeats[name])]
+        for name, clock in clocks.items():
+            seconds[name] += [clock() for _ in range(repeats[name])]
     return seconds
 
 
@@ -132,20 +133,19 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
     return {"p20": cuts[1], "p50": cuts[4], "p80": cuts[7]}
 
 
+def _clocks(runs: list[Callable[[], object]], device: torch.device) -> list[Callable[[], float]]:
+    """Return for each run what runs it once and returns its seconds."""
+    if device.type == "cuda":
+        from gpu import cold_clocks  # here: it builds upon this file
+
+        return cold_clocks(*runs)
+    return [partial(_cpu_seconds, run) for run in runs]
+
+
 def _cpu_seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def _gpu_seconds(run: Callable[[], object]) -> float:
-    torch.empty(1 << 28, dtype=torch.int8, device="cuda").zero_()  # inputs shall not wait in the cache
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1000
 
 
 def _resident(field: str) -> int:

@@ -97,7 +97,8 @@ sentences below the tables make of them.
 **How to read it.** All figures are in percent, and of the 50 videos held out but where a title says
 otherwise; ± is the sample standard deviation over the seeds of training, of a difference its standard error.
 The same 50 videos served to choose the recipe, and how others would differ is not in the ±: the main study is
-scored on other videos as well. *Box-fill AP* is the AP of the same tracks with every mask replaced by its
+scored on other videos as well. All rows from boxes also have a loss of our own, which keeps masks inside of
+their boxes (`outside`). *Box-fill AP* is the AP of the same tracks with every mask replaced by its
 filled box. Minutes and memory are of the training of one run on one thread of a CPU with other work beside
 it, so minutes differ by up to a factor of two for no reason of their own; an empty cell was not recorded. In
 the figures a bar or a ring is the mean, a white dot a seed, a whisker one standard deviation, the dashed line

@@ -1,15 +1,18 @@
 """Try launch configurations of a kernel on this GPU: `python benchmarks/sweep.py ms_deform_attn pairwise`.
 
-The shipped configurations in `kernels/maskfree_kernels` were chosen from such tables. Median of many runs,
-forward and backward apart, each configuration first checked against the first one's results.
+Microseconds in a CUDA graph, forward and backward apart; each configuration is first checked against the
+first one's results. No such table is stored yet: the shipped configurations were chosen without a GPU, by
+what the compiler makes of them (`tests/compile_kernels.py`: registers, spills, the width of loads).
 """
 
 import importlib
+import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from cases import ms_deform_attn as deformable
+from gpu import graph_seconds
 from torch import Tensor
 from tuning import DEVICE, Configurations, Sweep, choices, drawn_scene, into, main
 
@@ -17,30 +20,22 @@ from tuning import DEVICE, Configurations, Sweep, choices, drawn_scene, into, ma
 def _apart(
     title: str, configurations: Configurations, run: Callable[[], Tensor], leaves: list[Tensor]
 ) -> Sweep:
-    """Time the forward pass `run` and the gradient to the leaves apart."""
-
-    def backward(output: Tensor) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(output, leaves, torch.ones_like(output), retain_graph=True)
+    """Time the forward pass `run`, and the gradient to the leaves: what both take together, less forward."""
+    ones = torch.ones_like(run().detach())
 
     def results() -> list[Tensor]:
         output = run()
-        return [output.detach(), *backward(output)]
+        return [output.detach(), *torch.autograd.grad(output, leaves, ones)]
 
     def seconds() -> dict[str, float]:
-        forward, back = _median_seconds(run), _median_seconds(partial(backward, run()))
-        return {"forward": forward, "backward": back, "sum": forward + back}
+        forward, both = (statistics.median(graph_seconds(each)) for each in (run, results))
+        return {"forward": forward, "backward": both - forward, "sum": both}
 
     return Sweep(title, configurations, results, _check, seconds)
 
 
 def _check(first: Tensor, result: Tensor) -> None:
     torch.testing.assert_close(first, result, rtol=2e-2, atol=1e-3 * result.abs().max().item())
-
-
-def _median_seconds(run: Callable[[], object]) -> float:
-    from triton.testing import do_bench  # here: without a GPU there may be no triton
-
-    return do_bench(run, warmup=10, rep=40, return_mode="median") / 1000
 
 
 def _sweep_ms_deform_attn() -> Iterator[Sweep]:

@@ -1,7 +1,8 @@
 """Try launch configurations of the TK-Loss's kernels on this GPU: `python benchmarks/sweep_tk.py knn_match`.
 
-The shipped configurations were chosen from such tables: microseconds in a CUDA graph, the fastest last. Each
-configuration is first checked against the first one's results; one that does not compile is left out.
+Microseconds in a CUDA graph, the fastest last. Each configuration is first checked against the first one's
+results; one that does not compile is left out. No such table is stored yet: the shipped configurations were
+chosen without a GPU, by what the compiler makes of them (`tests/compile_kernels.py`: registers, spills).
 """
 
 import importlib

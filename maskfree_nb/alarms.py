@@ -1,7 +1,8 @@
 """Alarms of a training from boxes: the ways in which it fails without its loss saying so.
 
 The loss of a collapsed model may fall as that of a good one does. Two figures of the log tell them apart: how
-much of their boxes the masks fill (an object fills about half), and how many matches TK-Loss finds a pixel.
+much of their boxes the masks fill (an object fills about half; without a box in any clip there is no such
+figure), and how many matches TK-Loss finds a pixel.
 """
 
 import math
@@ -16,6 +17,9 @@ TOO_FEW, TOO_MANY = 0.02, 0.9  # matches a pixel; the latter of the K that there
 LEARNT = 0.3  # box fill that a warm-up must have come to: its target is 1
 
 MESSAGES = {
+    "no boxes": "no clip of the last {value} steps has a box: no mask is learnt; look at the bboxes of the "
+    "annotations ([x, y, width, height] in pixels, null where absent), and lower clips.min_box_size or take "
+    "larger clips.image_sizes or clips.crop",
     "not learnt": "the masks are nearly empty at the end of the box warm-up (they fill {value:.2f} of their "
     "boxes), although filled boxes were their target: too little was learnt; raise learning_rate, steps or "
     "criterion.box_warmup",
@@ -53,20 +57,24 @@ class Alarms:
         self.most_matches = most_matches
         self._recent = {name: deque(maxlen=WINDOW) for name in ("box_fill", "matches_per_pixel")}
         self._warmup: list[float] = []  # box fill of its steps
+        self._without_box = 0  # steps in a row
         self._heard: set[str] = set()
 
     def update(self, figures: Mapping[str, float | None]) -> list[str]:
         """Take in the figures of one step; returns what is newly wrong, in words.
 
-        While filled boxes are the target of the masks nothing sounds; the end of that is judged by the last
-        quarter of its steps. Figures that do not exist (None or NaN: no object in any clip) do not count.
+        While filled boxes are the target of the masks only one sounds: that no clip has had a box (a box fill
+        of None or NaN) for a whole window. The end of the warm-up is judged by the last quarter of its steps.
+        For all but that one, figures that do not exist do not count.
         """
         known = {name: figures[name] for name in self._recent if _exists(figures.get(name))}
+        missing = "box_fill" in figures and "box_fill" not in known
+        self._without_box = self._without_box + 1 if missing else 0
+        kinds = [("no boxes" if self._without_box >= WINDOW else None, WINDOW)]
         warmup = figures.get("box_warmup", 0.0)
         if warmup == 1:
             self._warmup += [known["box_fill"]] if "box_fill" in known else []
-            return []
-        kinds = []
+            return self._new(kinds)
         quarter = len(self._warmup) // 4
         if quarter >= 5:  # fewer steps tell nothing
             mean = sum(self._warmup[-quarter:]) / quarter
@@ -78,6 +86,10 @@ class Alarms:
                 if len(recent) == WINDOW:
                     mean = sum(recent) / WINDOW
                     kinds.append((self._kind(name, mean), mean))
+        return self._new(kinds)
+
+    def _new(self, kinds: list[tuple[str | None, float]]) -> list[str]:
+        """What of (kind or None, value) was not heard before, in words."""
         messages = []
         for kind, value in kinds:
             if kind is not None and kind not in self._heard:

@@ -4,52 +4,17 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from maskfree_nb import __version__
-from maskfree_nb.errors import InputError, TrainingDiverged
+from maskfree_nb.cli_examples import EXAMPLES
+from maskfree_nb.errors import InputError, InputWarning, TrainingDiverged
 from maskfree_nb.flags import assign, training_config
 from maskfree_nb.studies import STUDIES
 
-EXAMPLES = {
-    "maskfree": """examples:
-  maskfree demo                                  everything at once, in runs/demo
-  maskfree data make runs/data                   the default data set, from a seed
-  maskfree train runs/mine --annotations runs/data/train.json --images runs/data/train/JPEGImages
-  maskfree eval runs/mine/model.safetensors --annotations runs/data/val.json --images runs/data/val/JPEGImages
-  maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video""",
-    "make": """example:
-  maskfree data make runs/data --seed 0""",
-    "composites": """example:
-  maskfree data composites runs/composites --annotations instances.json --images JPEGImages --seed 0""",
-    "stats": """example:
-  maskfree data stats --annotations runs/data/val.json --images runs/data/val/JPEGImages""",
-    "train": """examples:
-  maskfree train runs/mine --annotations train.json --images JPEGImages --steps 4000
-  maskfree train runs/baseline --annotations train.json --images JPEGImages --supervision boxinst
-  maskfree train runs/mine --resume
-  maskfree train runs/five --annotations train.json --images JPEGImages --set clips.num_frames=5 batch_size=2
-  accelerate launch --num_processes 8 -m maskfree_nb.cli train runs/big --annotations train.json \\
-      --images JPEGImages --preset r50 --set mixed_precision=bf16""",
-    "eval": """example:
-  maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGImages""",
-    "predict": """examples:
-  maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video
-  maskfree predict runs/mine/model.safetensors folder_of_frames --out runs/my_video --score 0.3""",
-    "label": """examples:
-  maskfree train runs/mine --annotations boxes.json --images JPEGImages
-  maskfree label runs/mine/model.safetensors --annotations boxes.json --images JPEGImages --out masks.json""",
-    "demo": """example:
-  maskfree demo --out runs/demo""",
-    "study": """examples:
-  maskfree study main                            every supervision, three seeds: hours; it resumes if stopped
-  maskfree study radius --seeds 0                an ablation
-  maskfree study main --seeds 0 --set steps=500  a quick look
-  maskfree study main --composites real/instances.json real/JPEGImages
-  maskfree study main --clips mine.json JPEGImages --set init=tiny_boxes steps=600 clips.image_sizes=[160]""",
-}
 COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
 LEAST_EDGE = 32  # pixels: the stride of the coarsest features
 REFINE = "redraw masks along the colours of the frames: sharper, slower"
@@ -59,7 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 diverged, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", InputWarning)
+            warnings.showwarning = _show_warning
+            options.run(options)
     except InputError as error:
         print(f"maskfree: {error}", file=sys.stderr)
         return 2
@@ -70,6 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
         print("maskfree: interrupted; a training run goes on with --resume", file=sys.stderr)
         return 130
     return 0
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """A warning about what the user gave as one line; others as Python has them."""
+    where = "maskfree" if issubclass(category, InputWarning) else f"{filename}:{lineno}: {category.__name__}"
+    print(f"{where}: {message}", file=file or sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,13 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     training.add_argument("out", type=Path, help="the run's folder: configuration, log, checkpoints, model")
     training.add_argument(
-        "--config", type=Path, help="a config.json to start from; the flags below come on top"
+        "--config",
+        type=Path,
+        help="a config.json, or demo: the settings of maskfree demo; the flags below come on top",
     )
     _add_data(training, required=False)
     training.add_argument("--supervision", choices=["boxes", "boxinst", "masks"], help="default: boxes")
     training.add_argument("--preset", help="tiny, small, r50 or r101 (default: tiny)")
     training.add_argument("--steps", type=int)
     training.add_argument("--batch-size", type=int, help="clips a step and process")
+    training.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as they are)")
     training.add_argument("--seed", type=int)
     training.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="any key of config.json")
     training.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")

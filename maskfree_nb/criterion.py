@@ -35,7 +35,8 @@ class CriterionConfig:
 
     Attributes:
         supervision: `boxes` (MaskFreeVIS: projection + pairwise + TK), `boxinst` (projection + pairwise: the
-            baseline) or `masks` (the oracle: cross entropy + Dice on true masks).
+            baseline) or `masks` (the oracle: cross entropy + Dice on true masks). To both of the former come
+            `outside` and, where it has a weight, `fill`, which the paper does not have.
         class_weight, no_object_weight: of the cross entropy over classes, and of its no-object class.
         projection_weight, pairwise_weight, tk_weight, outside_weight, fill_weight: of the losses from boxes.
         fill_floor: the share of its box that an object is taken to fill at least, where fill_weight > 0. That
@@ -74,14 +75,17 @@ class CriterionConfig:
             raise InputError(f"supervision is {self.supervision!r}, expected one of {', '.join(SUPERVISION)}")
         if self.matching not in MATCHING:
             raise InputError(f"matching is {self.matching!r}, expected one of {', '.join(MATCHING)}")
-        if not 0 < self.fill_floor <= 1:
-            raise InputError(f"fill_floor is {self.fill_floor!r}, expected a share above 0 and at most 1")
-        if self.pairwise_dilation < 1:
-            raise InputError(f"pairwise_dilation is {self.pairwise_dilation!r}, expected at least 1")
-        if not 0 < self.pairwise_threshold <= 1:
-            raise InputError(
-                f"pairwise_threshold is {self.pairwise_threshold!r}, expected above 0, at most 1"
-            )
+        weights = [name for name in vars(self) if name.endswith("_weight")]
+        for name, valid, expected in (
+            *((name, getattr(self, name) >= 0, "at least 0") for name in weights),
+            ("fill_floor", 0 < self.fill_floor <= 1, "a share above 0 and at most 1"),
+            ("box_warmup", 0 <= self.box_warmup <= 1, "a share of the steps, 0 to 1"),
+            ("box_ramp", 0 <= self.box_ramp <= 1, "a share of the steps, 0 to 1"),
+            ("pairwise_dilation", self.pairwise_dilation >= 1, "at least 1"),
+            ("pairwise_threshold", 0 < self.pairwise_threshold <= 1, "above 0, at most 1"),
+        ):
+            if not valid:
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
 
 class Targets(NamedTuple):

@@ -1,5 +1,6 @@
 """From frames to tracks: run a trained model over whole videos."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from maskfree_nb.data.clips import PADDING, video_frames
 from maskfree_nb.data.frames import resize_shortest_edge
 from maskfree_nb.data.video import read_frames, write_mp4
 from maskfree_nb.data.ytvis import VideoSet
-from maskfree_nb.errors import InputError
+from maskfree_nb.errors import InputError, InputWarning
 from maskfree_nb.mean_field import finer
 from maskfree_nb.model.checkpoints import load_model, read_metadata
 from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
@@ -22,6 +23,8 @@ from maskfree_nb.model.postprocess import Instances, top_instances
 from maskfree_nb.model.video_decoder import Prediction
 from maskfree_nb.tkloss.lab import rgb_to_lab
 from maskfree_nb.viz.overlays import draw_instances
+
+LARGE_VIDEO = 20_000_000  # pixels of all frames of a video
 
 
 def load_trained(path: str | Path) -> tuple[VideoMask2Former, dict]:
@@ -62,9 +65,21 @@ class Seen(NamedTuple):
 @torch.no_grad()
 def see_video(model: VideoMask2Former, frames: Tensor, image_size: int | None = None) -> Seen:
     """Resize uint8 frames [T, 3, H, W] to a shortest edge in pixels, pad them, and show all to the model."""
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
+        raise InputError(
+            f"frames are {frames.dtype} {list(frames.shape)}, expected torch.uint8 [T, 3, H, W], RGB, 0..255"
+        )
     model.eval()
     if image_size is not None and min(frames.shape[-2:]) != image_size:
         frames = resize_shortest_edge(frames, image_size)
+    count, _, height, width = frames.shape
+    if count * height * width > LARGE_VIDEO:
+        warnings.warn(
+            f"all {count} frames of {width}x{height} are seen at once: memory and time grow with their "
+            "pixels; image_size (--image-size 160) makes them smaller",
+            InputWarning,
+            stacklevel=3,
+        )
     frames = frames.to(next(model.parameters()).device)
     prediction = model(pad_to_multiple(normalise_frames(frames), PADDING)[None])[-1]
     return Seen(prediction, pad_to_multiple(frames, PADDING), tuple(frames.shape[-2:]))

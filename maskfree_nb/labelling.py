@@ -85,8 +85,19 @@ def masks_in_boxes(
         (masks, spans): bool [N, T, H, W] and float32 [N, T], see `fit_to_boxes`; on the CPU.
 
     Raises:
-        InputError: more objects than the model has queries.
+        InputError: more objects than the model has queries, a class it does not have, or boxes of another
+            number of frames.
     """
+    if boxes.shape != (len(labels), len(frames), 4):
+        raise InputError(
+            f"boxes has shape {list(boxes.shape)}, expected {[len(labels), len(frames), 4]}: "
+            f"{len(labels)} labels, {len(frames)} frames"
+        )
+    if ((labels < 0) | (labels >= model.config.num_classes)).any():
+        raise InputError(
+            f"labels are {labels.tolist()}, expected 0..{model.config.num_classes - 1}: the model has "
+            f"{model.config.num_classes} classes"
+        )
     seen = see_video(model, frames, image_size)
     (height, width), padded_hw = frames.shape[-2:], tuple(seen.frames.shape[-2:])
     boxes, labels = boxes.to(seen.frames.device), labels.to(seen.frames.device)

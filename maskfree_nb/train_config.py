@@ -13,7 +13,7 @@ class TrainConfig:
     """All that decides a training run; stored as `config.json` in the run's folder.
 
     Attributes:
-        annotations, images: the YouTube-VIS JSON file and the folder its file names are in.
+        annotations, images: the YouTube-VIS JSON file and the folder its file names are in; paths or text.
         preset, model: a preset's name and what differs from it (`ModelConfig` fields).
         criterion: `CriterionConfig` fields, the supervision among them.
         clips: `ClipConfig` fields: frames a clip, range, order, augmentation.
@@ -52,15 +52,22 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        for name in ("annotations", "images", "init"):
+            if isinstance(path := getattr(self, name), Path):
+                object.__setattr__(self, name, str(path))
         for name, valid, expected in (
             ("steps", self.steps >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("learning_rate", self.learning_rate >= 0, "at least 0"),
+            ("backbone_factor", self.backbone_factor >= 0, "at least 0"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("warmup_steps", self.warmup_steps >= 0, "at least 0"),
             ("clip_norm", self.clip_norm > 0, "above 0"),
             ("ema_decay", 0 <= self.ema_decay < 1, "0 <= ema_decay < 1"),
             ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
             ("keep_checkpoints", self.keep_checkpoints >= 1, "at least 1"),
             ("mixed_precision", self.mixed_precision in ("no", "bf16"), "no or bf16"),
+            ("workers", self.workers >= 0, "at least 0"),
             ("seed", self.seed >= 0, "at least 0"),
         ):
             if not valid:

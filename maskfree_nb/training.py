@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -23,7 +24,7 @@ from maskfree_nb.alarms import Alarms
 from maskfree_nb.criterion import Criterion, CriterionConfig
 from maskfree_nb.data.clips import ClipBatch, ClipConfig, ClipDataset, collate_clips
 from maskfree_nb.data.ytvis import VideoSet, load_ytvis, verify_images
-from maskfree_nb.errors import InputError, TrainingDiverged
+from maskfree_nb.errors import InputError, InputWarning, TrainingDiverged
 from maskfree_nb.model.checkpoints import is_ours, load_model, load_official, read_metadata, save_model
 from maskfree_nb.model.mask2former import ModelConfig, VideoMask2Former, model_config, normalise_frames
 from maskfree_nb.options import build
@@ -31,6 +32,8 @@ from maskfree_nb.pretrained import pretrained
 from maskfree_nb.run_folder import claim, load_newest_checkpoint, save_checkpoint, trim_log
 from maskfree_nb.schedules import learning_rate_factor
 from maskfree_nb.train_config import TrainConfig
+
+LARGE_STEP = 4_000_000  # pixels of all frames of a step and process
 
 
 def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
@@ -59,10 +62,12 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     path = out / "model.safetensors"
     if path.exists():
         return path
+    atomic.check_writable(out / "config.json")
     criterion_options = build(CriterionConfig, config.criterion, "option criterion")
     clip_options = build(ClipConfig, config.clips, "option clips")
     videos = load_ytvis(config.annotations, config.images, masks=criterion_options.supervision == "masks")
     verify_images(videos)
+    _warn_of_large_clips(videos, clip_options, config.batch_size)
 
     AcceleratorState._reset_state()  # one process may train several times, as notebooks do
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=not torch.cuda.is_available())
@@ -132,6 +137,13 @@ def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
     build(ModelConfig, {**config.model, **classes}, "option model")
     wanted = model_config(config.preset, **{**config.model, **classes})
     if config.init is None:
+        if wanted.norm == "frozen_bn":
+            warnings.warn(
+                'model.norm is "frozen_bn", which is for pretrained weights, and there are none: '
+                'give init, a checkpoint, or model.norm="gn"',
+                InputWarning,
+                stacklevel=3,
+            )
         return VideoMask2Former(wanted)
     named = not Path(config.init).suffix
     init = pretrained(config.init) if named else Path(config.init)
@@ -147,6 +159,22 @@ def _build_model(config: TrainConfig, videos: VideoSet) -> VideoMask2Former:
     model = VideoMask2Former(wanted)
     load_official(model, init, reset_class_head=not same_classes)
     return model
+
+
+def _warn_of_large_clips(videos: VideoSet, clips: ClipConfig, batch_size: int) -> None:
+    """Warn where the frames of a step have very many pixels and nothing was said about their size."""
+    if clips.image_sizes or clips.crop or clips.crop_share:
+        return
+    largest = max(videos.videos, key=lambda video: video.width * video.height)
+    pixels = batch_size * clips.num_frames * largest.width * largest.height
+    if pixels > LARGE_STEP:
+        warnings.warn(
+            f"{videos.source}: frames are up to {largest.width}x{largest.height} and trained on as they are, "
+            f"{batch_size * clips.num_frames} a step: memory and time grow with their pixels; "
+            "clips.image_sizes (--image-size 160) makes them smaller",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def _check_queries(videos: VideoSet, queries: int) -> None:

@@ -39,13 +39,25 @@ def test_each_alarm_names_cause_and_remedy_and_sounds_once(figures, words):
     [
         {"box_fill": 0.5, "matches_per_pixel": 1.0},
         {"box_fill": 0.97, "box_warmup": 0.3},  # filled boxes are wanted
-        {"box_fill": float("nan"), "matches_per_pixel": float("nan")},  # no object in any clip
-        {"box_fill": None, "matches_per_pixel": None},  # the same, as the log has it
+        {"box_fill": 0.5, "matches_per_pixel": float("nan")},
+        {"box_fill": 0.5, "matches_per_pixel": None},  # the same, as the log has it
+        {"matches_per_pixel": 1.0},
         {},
     ],
 )
 def test_these_are_no_alarms(line):
     assert sound([line] * (3 * WINDOW)) == []
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("fill", [float("nan"), None])  # the latter as the log has it
+def test_no_box_in_any_clip_of_a_window_is_an_alarm(fill, warmup):
+    empty = {"box_fill": fill, "matches_per_pixel": fill, "box_warmup": warmup}
+    assert sound([empty] * (WINDOW - 1)) == []
+    assert sound([*[empty] * (WINDOW - 1), {**empty, "box_fill": 0.5}, *[empty] * (WINDOW - 1)]) == []
+    (message,) = sound([empty] * (3 * WINDOW))
+    assert message.startswith(f"no clip of the last {WINDOW} steps has a box")
+    assert "bboxes of the annotations" in message and "clips.min_box_size" in message
 
 
 def test_a_warmup_that_taught_nothing_is_an_alarm_when_it_ends():
@@ -70,6 +82,16 @@ def test_two_alarms_may_sound():
 def test_the_shipped_model_trained_without_an_alarm():
     log = json.loads(pretrained().with_suffix(".json").read_text())["log"]
     assert sound([line for line in log for _ in range(20)]) == []  # every twentieth line is stored
+
+
+def test_a_run_whose_clips_have_no_box_says_so(tmp_path, capsys):
+    options = small_options(*make_small_set(tmp_path / "small"), steps=WINDOW + 5)
+    options["clips"] |= {"min_box_size": 40.0}  # the objects are 16x20
+    train(TrainConfig(**options), tmp_path / "run", progress=False)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    ((step, alarm),) = [(line["step"], message) for line in log for message in line.get("alarms", [])]
+    assert step == WINDOW - 1 and alarm.startswith("no clip of the last") and log[-1]["box_fill"] is None
+    assert f"alarm at step {step}: {alarm}" in capsys.readouterr().out
 
 
 def test_a_run_made_to_fail_says_so(tmp_path, capsys):

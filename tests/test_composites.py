@@ -162,7 +162,7 @@ def test_the_same_source_and_seed_give_the_same_bytes(tmp_path, source):
     )
 
 
-def test_the_same_set_is_kept_and_one_of_another_source_made_anew(tmp_path):
+def test_the_same_set_is_kept_and_one_of_another_source_refused(tmp_path):
     source = draw_source(tmp_path / "source")
     summary = make_composites(tmp_path / "data", *source, **SIZES)
     image = tmp_path / "data/train/JPEGImages/00001/00000.jpg"
@@ -170,15 +170,21 @@ def test_the_same_set_is_kept_and_one_of_another_source_made_anew(tmp_path):
     assert make_composites(tmp_path / "data", *source, **SIZES) == summary
     assert image.stat().st_mtime_ns == written
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "source/0/0.png")
-    other = make_composites(tmp_path / "data", *source, **SIZES)
+    with pytest.raises(
+        InputError, match=r"data: holds another data set .* one with source_sha256 [0-9a-f]{16} "
+    ):
+        make_composites(tmp_path / "data", *source, **SIZES)
+    assert image.stat().st_mtime_ns == written
+    other = make_composites(tmp_path / "other", *source, **SIZES)
     assert other.source_sha256 != summary.source_sha256
-    assert image.stat().st_mtime_ns > written
 
 
 def test_another_kind_of_data_set_is_refused_and_left_alone(tmp_path, source):
     make_embedded(tmp_path / "data", train_videos=1, val_videos=1, train_frames=1, val_frames=1)
     before = files_of(tmp_path)
-    with pytest.raises(InputError, match="name another folder"):
+    with pytest.raises(
+        InputError, match=r"another kind or release \(version 3, seed 0, .* name another folder"
+    ):
         make_composites(tmp_path / "data", *source, **SIZES)
     assert files_of(tmp_path) == before
 

@@ -78,15 +78,22 @@ def test_the_summary_is_stored_and_names_what_was_made(tmp_path):
     )
 
 
-def test_the_same_data_set_is_kept_and_another_is_made_anew(tmp_path):
+def test_the_same_data_set_is_kept_and_another_is_refused(tmp_path):
     folder = tmp_path / "data"
     summary = make_embedded(folder, **SMALL)
     image = folder / "train" / "JPEGImages" / "00001" / "00000.jpg"
     written = image.stat().st_mtime_ns
     assert make_embedded(folder, **SMALL) == summary
     assert image.stat().st_mtime_ns == written
-    assert make_embedded(folder, seed=1, **SMALL) != summary
-    assert image.stat().st_mtime_ns > written
+    (folder / "drawn.json").write_text("mine")
+    before = files_of(folder)
+    with pytest.raises(
+        InputError, match=r"data: holds another data set \(embedded .*, one with seed 1 was ask"
+    ):
+        make_embedded(folder, seed=1, **SMALL)
+    with pytest.raises(InputError, match=r"one with train_videos 3, style fixed was asked for; name another"):
+        make_embedded(folder, **{**SMALL, "train_videos": 3}, style="fixed")
+    assert files_of(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -105,17 +112,21 @@ def test_a_file_in_its_place_is_refused(tmp_path):
         make_embedded(tmp_path / "data", **SMALL)
 
 
-def test_an_interrupted_run_leaves_nothing_and_the_old_set_whole(tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_nothing_and_other_sets_whole(tmp_path, monkeypatch):
     make_embedded(tmp_path / "data", **SMALL)
     before = files_of(tmp_path)
 
     def interrupted(rng, split, shot):
-        raise KeyboardInterrupt
+        if split == "val":
+            raise KeyboardInterrupt
+        return render_video(rng, split, shot)
 
-    monkeypatch.setattr(dataset, "render_video", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        make_embedded(tmp_path / "data", seed=1, **SMALL)
-    assert files_of(tmp_path) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "render_video", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make_embedded(tmp_path / "other", seed=1, **SMALL)
+    assert files_of(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert make_embedded(tmp_path / "other", seed=1, **SMALL).seed == 1
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,14 @@ def test_the_gallery_has_a_row_a_track_and_tints_what_was_predicted(content, tmp
     figure.draw_without_rendering()
 
 
+def test_a_long_title_moves_no_panel(content, tmp_path):
+    outcomes = explain_tracks(content, [])
+    figure = failure_gallery(drawn_videos.load(tmp_path, content, masks=True), [], outcomes)
+    figure.draw_without_rendering()
+    first, second, third = (panel.get_position() for panel in figure.axes[:3])
+    assert second.x0 - first.x1 == pytest.approx(third.x0 - second.x1, abs=1e-3)
+
+
 def test_an_object_that_is_seen_once_fills_its_row(content, tmp_path):
     content["annotations"][0]["segmentations"][1:] = [None] * 4
     content["annotations"][0]["bboxes"][1:] = [None] * 4

@@ -42,15 +42,20 @@ def test_the_same_clips_are_trained_on_without_masks_and_scored_on_with_them(sou
                 assert (track.category, track.boxes.tolist()) == (true.category, true.boxes.tolist())
 
 
-def test_a_set_is_kept_and_made_anew_when_its_clips_have_changed(source, tmp_path):
+def test_a_set_is_kept_and_refused_when_its_clips_have_changed(source, tmp_path):
     first = make_given_clips(tmp_path / "data", *source)
     before = (tmp_path / "data" / "val.json").stat().st_mtime_ns
     assert make_given_clips(tmp_path / "data", *source) == first
     assert (tmp_path / "data" / "val.json").stat().st_mtime_ns == before
     change(source, lambda content: content["annotations"].pop())
-    second = make_given_clips(tmp_path / "data", *source)
+    with pytest.raises(
+        InputError, match=r"holds another data set \(clips .*, one with objects \d+, source_sha256"
+    ):
+        make_given_clips(tmp_path / "data", *source)
+    assert (tmp_path / "data" / "val.json").stat().st_mtime_ns == before
+    second = make_given_clips(tmp_path / "other", *source)
     assert second.objects == first.objects - 1 and second.sha256 != first.sha256
-    assert len(json.loads((tmp_path / "data" / "train.json").read_text())["annotations"]) == second.objects
+    assert len(json.loads((tmp_path / "other" / "train.json").read_text())["annotations"]) == second.objects
 
 
 def test_another_folder_is_left_as_it_is(source, tmp_path):

@@ -142,9 +142,8 @@ def test_masks_stay_in_their_boxes_and_each_object_has_its_own(held_out):
 class Fixed:
     """A model that always says the same; [0] of its layers is the final one."""
 
-    config = SimpleNamespace(mask_stride=4)
-
     def __init__(self, logits: torch.Tensor, masks: torch.Tensor):
+        self.config = SimpleNamespace(mask_stride=4, num_classes=logits.shape[1] - 1)
         self.prediction = Prediction(logits[None], masks[None])
 
     def parameters(self):
@@ -170,6 +169,16 @@ def test_the_class_tells_which_query_answers_where_masks_do_not():
         masks, spans = masks_in_boxes(model, frames, boxes, torch.tensor([label]), least_span=0)
         assert spans.item() == pytest.approx(span, abs=0.07)
         assert masks.sum().item() == pytest.approx(256 * span, rel=0.15)
+
+
+def test_labels_and_boxes_that_do_not_belong_together_are_refused():
+    model = Fixed(torch.tensor([[9.0, 0]]), torch.zeros(1, 1, 8, 8))
+    frames, boxes = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.tensor([[[4.0, 4.0, 20.0, 20.0]]])
+    with pytest.raises(InputError, match=r"boxes has shape \[1, 2, 4\], expected \[1, 1, 4\]"):
+        masks_in_boxes(model, frames, boxes.expand(1, 2, 4), torch.tensor([0]))
+    for label in (-1, model.config.num_classes):
+        with pytest.raises(InputError, match=rf"labels are \[{label}\], expected 0\.\."):
+            masks_in_boxes(model, frames, boxes, torch.tensor([label]))
 
 
 def test_what_pads_a_frame_is_zero_for_the_model_as_in_training():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import TOL
 
-from maskfree_nb.model.ms_deform_attn import MSDeformAttn, ms_deform_attn
+from maskfree_nb.model.ms_deform_attn import MSDeformAttn, level_sizes, ms_deform_attn
 
 GOLDENS = sorted(path.name for path in (oracle_folder() / "model").glob("msda_*.npz"))
 
@@ -109,3 +109,13 @@ def test_the_module_starts_as_a_star():
     out = attention(torch.randn(1, 1, 8), torch.tensor([[0.5, 0.5]]), constant, [(7, 7)])
     expected = attention.output_proj(attention.value_proj(constant[:, :1]))
     torch.testing.assert_close(out, expected)
+
+
+def test_sizes_of_the_levels():
+    shapes = [(3, 5), (6, 10), (12, 20)]
+    sizes = level_sizes(shapes, torch.device("cpu"))
+    assert torch.equal(sizes, torch.tensor([(w, h) for h, w in shapes])[:, None])
+    attention = MSDeformAttn(8, levels=3, heads=2, points=2)
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(size, generator=generator) for size in ((2, 4, 8), (4, 2), (2, 315, 8))]
+    assert torch.equal(attention(*tensors, shapes), attention(*tensors, shapes, sizes=sizes))

@@ -59,6 +59,8 @@ def test_readme_quotes_the_stored_studies(readme):
     sentence = "the oracle reaches {:.1f} and boxes {:.1f}, {:.0%} of it."
     assert redrawn.data["fresh"]["refine"]
     assert sentence.format(*sharper, redrawn.share_of_oracle()) in readme
+    alone = redrawn.row("projection").mean("AP")
+    assert f"projection alone then reaches {alone:.1f} of the {sharper[1]:.1f} above" in readme
     drawn = fresh.row("boxes_drawn").text("AP"), fresh.row("boxinst_drawn").text("AP")
     added = gain(fresh, "boxes_drawn", "boxes")
     share, share_of_50, share_redrawn = (

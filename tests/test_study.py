@@ -1,6 +1,7 @@
 """A study: every row with every seed, resumed where it was stopped, and a table for the pictures."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -129,8 +130,12 @@ def test_a_folder_is_for_one_data_set_and_one_setting(tmp_path, quick):
     assert len(quick) == 2
     with pytest.raises(InputError, match="holds a run whose steps was 2, now 3; choose another folder"):
         study.run_study("main", tmp_path, **{**wanted, "steps": 3})
+    other = {**wanted, "data": {**SMALL, "val_videos": 2}}
+    with pytest.raises(InputError, match="data: holds another data set"):
+        study.run_study("main", tmp_path, **other)
+    shutil.rmtree(tmp_path / "data")
     with pytest.raises(InputError, match="holds a run of another data set; choose another folder"):
-        study.run_study("main", tmp_path, **{**wanted, "data": {**SMALL, "val_videos": 2}})
+        study.run_study("main", tmp_path, **other)
     assert len(quick) == 2
 
 

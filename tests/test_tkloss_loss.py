@@ -285,3 +285,15 @@ def test_documented_examples_run(name):
     module = importlib.import_module(f"maskfree_nb.tkloss.{name}")
     results = doctest.testmod(module)
     assert results.attempted > 0 and results.failed == 0
+
+
+def test_frames_that_were_scaled_or_normalised_are_refused():
+    frames = clip(3)
+    whole = TKLoss().match(frames).bits
+    assert torch.equal(TKLoss().match(frames.float()).bits, whole)
+    for options in ({}, {"colour_space": "rgb"}):
+        with pytest.raises(InputError, match=r"torch.float32 from .* to .*, expected 0\.\.255"):
+            TKLoss(**options).match(frames / 255)
+        with pytest.raises(InputError, match="before they are scaled or normalised"):
+            TKLoss(**options).match((frames - 120.0) / 58.0)
+    assert TKLoss().match(torch.zeros(2, 3, 16, 16)).count().min() > 0  # black is black in any range

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from maskfree_kernels.tables import aot_case
+from maskfree_kernels.tables import INTERPRETED, aot_case
 
 NEIGHBOURS = tl.constexpr(8)
 
@@ -73,7 +73,7 @@ def colour_affinity_fwd_kernel(
 def _colour_affinity(lab: Tensor, dilation: int, limit: float, clean: bool) -> Tensor:
     B, T, _, h, w = lab.shape
     bits = torch.empty(B, T, h, w, dtype=torch.int32, device=lab.device)
-    launch = CONFIGS["interpreter" if triton.knobs.runtime.interpret else "gpu"]
+    launch = CONFIGS["interpreter" if INTERPRETED else "gpu"]
     tiles = triton.cdiv(h * w, launch["BLOCK"])
     if bits.numel():
         with torch.cuda.device_of(lab):

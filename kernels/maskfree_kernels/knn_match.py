@@ -24,7 +24,7 @@ import triton.language as tl
 from torch import Tensor
 
 from maskfree_kernels.patch_distance import box_sum, load_colour, squared_distances
-from maskfree_kernels.tables import aot_case, device_table
+from maskfree_kernels.tables import INTERPRETED, TABLE_TAGS, aot_case, device_table
 
 MOST_K = 16
 MOST_CANDIDATES = 225  # R = 7, dense
@@ -42,7 +42,7 @@ CONFIGS = {
 
 def config(pixels: int, k: int) -> dict:
     """Return the launch configuration for `pixels` = B P h w and lists of `k`."""
-    if triton.knobs.runtime.interpret:
+    if INTERPRETED:
         return CONFIGS["interpreter"]
     if k > 8:
         return CONFIGS["long lists"]
@@ -172,7 +172,7 @@ def knn_match_fwd_kernel(
                 tl.store(distance + place, root, mask=written)
 
 
-@torch.library.custom_op("maskfree::knn_match", mutates_args=())
+@torch.library.custom_op("maskfree::knn_match", mutates_args=(), tags=TABLE_TAGS)
 def _knn_match(
     lab: Tensor,
     frame_pairs: list[int],

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from maskfree_kernels.level_points import corner_place, level_point
-from maskfree_kernels.tables import aot_case, device_table
+from maskfree_kernels.tables import INTERPRETED, TABLE_TAGS, aot_case, device_table
 
 FRACTION_BITS = 40  # of the fixed-point sums
 
@@ -154,7 +154,7 @@ def ms_deform_attn_bwd_kernel(
 def _launch(kernel, name: str, tensors: tuple, value: Tensor, locations: Tensor, **constants) -> None:
     N, S, M, D = value.shape
     _, Lq, _, L, P, _ = locations.shape
-    config = CONFIGS["interpreter" if triton.knobs.runtime.interpret else name]
+    config = CONFIGS["interpreter" if INTERPRETED else name]
     blocks = triton.cdiv(Lq, config["BLOCK_Q"])
     constants |= {"P": P, "D": D, "BLOCK_D": triton.next_power_of_2(D)}
     constants["ACC"] = tl.float64 if locations.dtype == torch.float64 else tl.float32
@@ -162,7 +162,7 @@ def _launch(kernel, name: str, tensors: tuple, value: Tensor, locations: Tensor,
         kernel[(N * M * blocks,)](*tensors, S, Lq, M, L, blocks, **constants, **config)
 
 
-@torch.library.custom_op("maskfree::ms_deform_attn", mutates_args=())
+@torch.library.custom_op("maskfree::ms_deform_attn", mutates_args=(), tags=TABLE_TAGS)
 def _forward(value: Tensor, levels: list[int], locations: Tensor, weights: Tensor) -> Tensor:
     (N, _, M, D), Lq = value.shape, locations.shape[1]
     out = torch.empty(N, Lq, M * D, dtype=locations.dtype, device=value.device)
@@ -177,7 +177,7 @@ def _(value, levels, locations, weights):
     return locations.new_empty(*locations.shape[:2], value.shape[2] * value.shape[3])
 
 
-@torch.library.custom_op("maskfree::ms_deform_attn_backward", mutates_args=())
+@torch.library.custom_op("maskfree::ms_deform_attn_backward", mutates_args=(), tags=TABLE_TAGS)
 def _backward(
     grad_out: Tensor,
     value: Tensor,

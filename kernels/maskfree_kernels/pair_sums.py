@@ -1,7 +1,8 @@
 """The sums over a frame pair: its number of matches inside the regions, and the loss of each layer.
 
 Programs of other kernels leave partial counts (`reverse_matches`) and partial losses (`tube_consistency`);
-here they are added up in a fixed order, so that results repeat bitwise. Bytes: reads each part once.
+here they are added up in a fixed order, so that results repeat bitwise: a program for each layer and pair.
+Bytes: reads each part once.
 """
 
 import torch
@@ -24,7 +25,6 @@ def pair_weight(counts, p, parts, PARTS: tl.constexpr):
 
 @triton.jit
 def pair_sums_kernel(
-    loss,  # out [L]
     pair_loss,  # out [L, P]
     weights,  # out [P]
     loss_parts,  # [L, P, size]
@@ -37,29 +37,24 @@ def pair_sums_kernel(
     PER_MATCH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    layer = tl.program_id(0).to(tl.int64)
-    total = 0.0
-    for p in range(0, P):
-        weight = pair_weight(counts, p, parts, PARTS)
-        if layer == 0:
-            tl.store(weights + p, weight)
-        sums = tl.zeros([BLOCK], tl.float32)
-        for first in range(0, size, BLOCK):
-            part = first + tl.arange(0, BLOCK)
-            sums += tl.load(loss_parts + (layer * P + p) * size + part, mask=part < size, other=0.0)
-        divisor = pixels
-        if PER_MATCH:
-            divisor = tl.maximum(weight, 1.0)
-        mean = tl.sum(sums) / divisor
-        tl.store(pair_loss + layer * P + p, mean)
-        total += mean
-    tl.store(loss + layer, total)
+    row = tl.program_id(0)  # layer P + p
+    weight = pair_weight(counts, row % P, parts, PARTS)
+    if row < P:
+        tl.store(weights + row, weight)
+    sums = tl.zeros([BLOCK], tl.float32)
+    for first in range(0, size, BLOCK):
+        part = first + tl.arange(0, BLOCK)
+        sums += tl.load(loss_parts + row.to(tl.int64) * size + part, mask=part < size, other=0.0)
+    divisor = pixels
+    if PER_MATCH:
+        divisor = tl.maximum(weight, 1.0)
+    tl.store(pair_loss + row, tl.sum(sums) / divisor)
 
 
 def pair_sums(
     loss_parts: Tensor, counts: Tensor, pixels: float, per_match: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Launch once.
+    """Launch once, and let torch add up the pairs of each layer.
 
     Args:
         loss_parts: float32 [L, P, parts of the loss].
@@ -70,9 +65,8 @@ def pair_sums(
         loss [L], pair_loss [L, P] and the counts [P], float32.
     """
     L, P, size = loss_parts.shape
-    loss, pair_loss, weights = (torch.empty(shape, device=counts.device) for shape in (L, (L, P), P))
-    pair_sums_kernel[(L,)](
-        loss,
+    pair_loss, weights = (torch.empty(shape, device=counts.device) for shape in ((L, P), P))
+    pair_sums_kernel[(L * P,)](
         pair_loss,
         weights,
         loss_parts,
@@ -86,12 +80,11 @@ def pair_sums(
         BLOCK=min(CONFIG["BLOCK"], triton.next_power_of_2(size)),
         num_warps=CONFIG["num_warps"],
     )
-    return loss, pair_loss, weights
+    return pair_loss.sum(1), pair_loss, weights
 
 
 def aot_cases() -> list[tuple]:
     """Return (kernel, signature, constexprs, options) of every shipped configuration, to be compiled."""
-    types = dict(
-        **dict.fromkeys(("loss", "pair_loss", "weights", "loss_parts"), "*fp32"), counts="*i32", pixels="fp32"
-    )
+    floats = dict.fromkeys(("pair_loss", "weights", "loss_parts"), "*fp32")
+    types = dict(**floats, counts="*i32", pixels="fp32")
     return [aot_case(pair_sums_kernel, types, dict(PARTS=128, PER_MATCH=True), CONFIG)]

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from maskfree_kernels.colour_affinity import NEIGHBOURS, neighbour
-from maskfree_kernels.tables import aot_case
+from maskfree_kernels.tables import INTERPRETED, aot_case
 
 # Configs: pixels a program, and layers a program, which share the eight weights.
 CONFIGS = {
@@ -120,7 +120,7 @@ def _pairwise(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Launch once; return loss [L], the normaliser, and the gradient not yet divided by it."""
     L, N, T, h, w = mask_logits.shape
-    launch = CONFIGS["interpreter" if triton.knobs.runtime.interpret else "gpu"]
+    launch = CONFIGS["interpreter" if INTERPRETED else "gpu"]
     tiles = triton.cdiv(h * w, launch["BLOCK"])
     accurate = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
     gradient = torch.empty_like(mask_logits)

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from maskfree_kernels.tables import aot_case
+from maskfree_kernels.tables import INTERPRETED, aot_case
 
 # Configs: by stride; 512 pixels of the frame's row(s) a warp and load, 128 of the map for stride 4.
 CONFIGS = {
@@ -134,7 +134,7 @@ def _rgb_to_lab(frames: Tensor, stride: int, bgr: bool, quantise: bool) -> Tenso
         return lab
     wide = stride in WIDE_STRIDES
     launch = CONFIGS[stride if wide else "other"]
-    if triton.knobs.runtime.interpret:
+    if INTERPRETED:
         launch = CONFIGS["interpreter"]
     with torch.cuda.device_of(frames):
         rgb_to_lab_fwd_kernel[(F * triton.cdiv(h, launch["ROWS"]), triton.cdiv(w, launch["COLUMNS"]))](

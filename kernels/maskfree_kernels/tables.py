@@ -1,16 +1,26 @@
-"""What kernel modules share: small tables on the device, and how a configuration is listed."""
+"""What kernel modules share: small tables on the device, how a configuration is listed, who runs it."""
 
-from functools import lru_cache
+from functools import cache
 
 import torch
+import triton
 from torch import Tensor
 
 OPTIONS = ("num_warps", "num_stages", "maxnreg", "enable_fp_fusion")
 
+# whether kernels are interpreted; triton decided when it was first imported, maybe long before this package
+INTERPRETED = not isinstance(triton.language.zeros, triton.JITFunction)
 
-@lru_cache(maxsize=256)
+# of the ops that call `device_table`: torch.compile must not record its first copy into a CUDA graph
+TABLE_TAGS = (torch.Tag.cudagraph_unsafe,)
+
+
+@cache
 def device_table(numbers: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return `numbers` as int32 on `device`; the copy happens once, so later launches need no host sync."""
+    """Return `numbers` as int32 on `device`; the copy happens once, so later launches need no host sync.
+
+    Tables are kept for good: a CUDA graph that was recorded with one reads it wherever it lay.
+    """
     return torch.tensor(numbers, dtype=torch.int32, device=device)
 
 

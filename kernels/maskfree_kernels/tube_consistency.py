@@ -12,7 +12,7 @@ own words of `reversed_bits`, so a program walks through set bits only (`walk_ma
 has a fixed order: results repeat bitwise.
 
 Launches: `reverse_matches_kernel` (of no layer, and of N only where it counts matches inside the regions),
-`tube_consistency_fwd_kernel` (all the work), `pair_sums_kernel` (adds up the programs' losses).
+`tube_consistency_fwd_kernel` (all the work), `pair_sums_kernel` and torch's sum (add up programs and pairs).
 
 Bytes: reads logits [L, N, T, h, w] once (again from cache where matched), writes the gradient once; bits and
 region are read from cache, once for every LAYERS layers. Backward: reads the gradient, writes its multiple.
@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from maskfree_kernels.pair_sums import pair_sums, pair_weight
 from maskfree_kernels.reverse_matches import reverse_matches
-from maskfree_kernels.tables import aot_case, device_table
+from maskfree_kernels.tables import INTERPRETED, TABLE_TAGS, aot_case, device_table
 from maskfree_kernels.walk_matches import LOG2_E, one_plus_and_sigmoid, walk_matches
 
 LN_2 = tl.constexpr(0.6931471805599453)
@@ -34,15 +34,23 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 # Configs: a program does BLOCK pixels of a frame in LAYERS layers, for one instance after another, for
 # so many that about PROGRAMS programs are left. It is one warp: it walks no farther than its own
-# most matched pixel, and votes without a barrier.
+# most matched pixel, and votes without a barrier. 7 layers are too many for the registers of sm_80.
 CONFIGS = {layers: dict(LAYERS=layers, BLOCK=32, num_warps=1) for layers in (5, 3, 2, 1)}
 PROGRAMS = 16384
 
 
 def config(layers: int) -> dict:
-    """Return the launch configuration for L = `layers`."""
+    """Return the configuration of a launch for `layers` layers."""
     chosen = next(CONFIGS[group] for group in CONFIGS if layers % group == 0)
-    return {**chosen, "BLOCK": 512} if triton.knobs.runtime.interpret else chosen
+    return {**chosen, "BLOCK": 512} if INTERPRETED else chosen
+
+
+def launches(layers: int) -> list[slice]:
+    """Return which of L = `layers` layers each launch does: two launches rather than layers one by one."""
+    if layers < max(CONFIGS) or config(layers)["LAYERS"] > 1:
+        return [slice(0, layers)]
+    whole = layers - layers % max(CONFIGS)
+    return [slice(0, whole), slice(whole, layers)]
 
 
 @triton.jit
@@ -141,7 +149,7 @@ def tube_consistency_fwd_kernel(
                 tl.store(target, slope[i].to(gradient.dtype.element_ty), mask=inside)
 
 
-@torch.library.custom_op("maskfree::tube_consistency", mutates_args=())
+@torch.library.custom_op("maskfree::tube_consistency", mutates_args=(), tags=TABLE_TAGS)
 def _tube_consistency(
     mask_logits: Tensor,
     bits: Tensor,
@@ -152,43 +160,36 @@ def _tube_consistency(
     per_match: bool,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Launch three kernels: loss, pair_loss, pair_weight and the gradient of each layer's loss."""
+    """Launch the kernels: loss, pair_loss, pair_weight and the gradient of each layer's loss."""
     L, N, T, h, w = mask_logits.shape
     P, pixels = len(frame_pairs) // 2, float(h * w * N)
-    launch = config(L)
-    blocks, groups = triton.cdiv(h * w, launch["BLOCK"]), L // launch["LAYERS"]
-    chunks = min(N, triton.cdiv(PROGRAMS, blocks * T * groups))  # of the instances
+    blocks = triton.cdiv(h * w, config(L)["BLOCK"])
     gradient = _empty_gradient(mask_logits, with_gradient)
     loss_parts = torch.empty(L, P, N * blocks, dtype=torch.float32, device=mask_logits.device)
+    tables = (device_table(tuple(numbers), bits.device) for numbers in (offsets, frame_pairs))
     with torch.cuda.device_of(mask_logits):
         reversed_bits, counts = reverse_matches(bits, region, clip_index, offsets)
-        tube_consistency_fwd_kernel[(blocks * T * groups * chunks,)](
-            mask_logits,
-            gradient,
-            loss_parts,
-            bits,
-            reversed_bits,
-            counts,
-            region,
-            clip_index,
-            device_table(tuple(offsets), bits.device),
-            device_table(tuple(frame_pairs), bits.device),
-            N,
-            T,
-            P,
-            h,
-            w,
-            groups,
-            triton.cdiv(N, chunks),
-            counts.shape[1],
-            pixels,
-            WORDS=bits.shape[2],
-            PARTS=triton.next_power_of_2(counts.shape[1]),
-            PER_MATCH=per_match,
-            ONE_CLIP=clip_index is None,
-            WITH_GRADIENT=with_gradient,
-            **launch,
-        )
+        shared = (bits, reversed_bits, counts, region, clip_index, *tables, N, T, P, h, w)
+        for part in launches(L):
+            launch = config(part.stop - part.start)
+            groups = (part.stop - part.start) // launch["LAYERS"]
+            chunks = min(N, triton.cdiv(PROGRAMS, blocks * T * groups))  # of the instances
+            tube_consistency_fwd_kernel[(blocks * T * groups * chunks,)](
+                mask_logits[part],
+                gradient[part],
+                loss_parts[part],
+                *shared,
+                groups,
+                triton.cdiv(N, chunks),
+                counts.shape[1],
+                pixels,
+                WORDS=bits.shape[2],
+                PARTS=triton.next_power_of_2(counts.shape[1]),
+                PER_MATCH=per_match,
+                ONE_CLIP=clip_index is None,
+                WITH_GRADIENT=with_gradient,
+                **launch,
+            )
         return *pair_sums(loss_parts, counts, pixels, per_match), gradient
 
 
@@ -257,9 +258,8 @@ def tube_consistency(
             "float32, bfloat16 or float16; for float64 use backend='torch'"
         )
     L, N, T, h, w = mask_logits.shape
-    words = (len(offsets) + 31) // 32
     if (
-        bits.shape[1:] != (len(frame_pairs), words, h, w)
+        bits.shape[1:] != (len(frame_pairs), (len(offsets) + 31) // 32, h, w)
         or region.shape != (N, h, w)
         or region.dtype != torch.bool
         or not all(0 <= t < T for pair in frame_pairs for t in pair)

@@ -84,7 +84,7 @@ class ClipDataset(Dataset):
         cache_bytes: memory for decoded frames, in each process that loads clips.
 
     Raises:
-        InputError: a video shorter than the clip, or no object to learn from in the whole set.
+        InputError: a video shorter than the clip, or no object, or none with a box, in the whole set.
     """
 
     def __init__(
@@ -92,9 +92,15 @@ class ClipDataset(Dataset):
     ):
         for video in video_set.videos:
             check_length(video_set, video, config.num_frames)
-        if all(track.is_crowd for video in video_set.videos for track in video.tracks):
+        objects = [track for video in video_set.videos for track in video.tracks if not track.is_crowd]
+        if not objects:
             raise InputError(
                 f"{video_set.source}: annotations has no object to learn from (crowds do not count)"
+            )
+        if all(np.isnan(track.boxes).any(-1).all() for track in objects):
+            raise InputError(
+                f"{video_set.source}: bboxes has no box to learn from: all of them are null or have no width "
+                "or no height; give [x, y, width, height] in pixels where an object is seen"
             )
         self.video_set, self.config, self.seed, self.length = video_set, config, seed, length
         self._cache = FrameCache(video_set, cache_bytes)

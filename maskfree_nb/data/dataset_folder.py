@@ -88,8 +88,8 @@ def make_dataset(
         render: makes one video from a random generator of its own, the split and the number of frames.
 
     Raises:
-        InputError: a number that is too small, or a folder that holds something else than a data set of the
-            same kind made by this function; it is left as it is.
+        InputError: a number that is too small, or a folder that holds something else, another data set as
+            well; it is left as it is.
     """
     _check_sizes(wanted)
 
@@ -103,10 +103,12 @@ def make_dataset(
 
 
 def make_folder(folder: str | Path, wanted: Summary, fill: Callable[[Path], str]) -> Summary:
-    """Make the folder of a data set, or keep it if it holds the same one already.
+    """Make the folder of a data set, or keep it, and all else in it, if it holds the same one already.
+
+    Nothing that exists is ever removed. What is interrupted leaves no folder, so that it is made anew.
 
     Args:
-        folder: it appears only when it is complete.
+        folder: missing or empty, or with the same data set; it appears only when it is complete.
         wanted: what to make, with `sha256` = "".
         fill: writes everything but the manifest into an empty folder and returns the SHA-256.
 
@@ -117,18 +119,22 @@ def make_folder(folder: str | Path, wanted: Summary, fill: Callable[[Path], str]
         InputError: as `make_dataset`.
     """
     folder = Path(folder)
-    existing = _read_manifest(folder, type(wanted))
-    if existing and replace(existing, sha256="") == wanted:
+    existing = _existing(folder, wanted)
+    if existing:
         return existing
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        made = Path(temporary) / folder.name
+    target = folder.resolve()  # a link is followed
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+        made = Path(temporary) / target.name
         summary = replace(wanted, sha256=fill(made))
         atomic.write_json(made / MANIFEST, asdict(summary), indent=2)
-        if folder.exists():
-            folder.replace(Path(temporary) / "old")
-        made.replace(folder)
+        try:
+            made.replace(target)  # onto an empty folder or none
+        except OSError:
+            if existing := _existing(folder, wanted):  # another process was faster
+                return existing
+            raise
     return summary
 
 
@@ -147,15 +153,38 @@ def _check_sizes(wanted: DatasetSummary) -> None:
             raise InputError(f"{name} is {getattr(wanted, name)}, expected at least {least}")
 
 
-def _read_manifest(folder: Path, kind: type[Summary]) -> Summary | None:
+def _existing(folder: Path, wanted: Summary) -> Summary | None:
+    """The summary of the wanted data set if it is there, None if nothing is; all else is refused."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
+    remedy = "name another folder, or remove it"
+    now, content = _options(asdict(wanted)), None
     try:
-        return kind(**json.loads((folder / MANIFEST).read_text()))
+        content = json.loads((folder / MANIFEST).read_text())
+        existing = type(wanted)(**content)
     except (OSError, ValueError, TypeError) as error:
+        if isinstance(content, dict) and "sha256" in content:
+            raise InputError(
+                f"{folder}: holds a data set of another kind or release ({_listed(_options(content))}), "
+                f"one with {_listed(now)} was asked for; {remedy}"
+            ) from error
+        raise InputError(f"{folder}: exists and is not a data set made by this program; {remedy}") from error
+    before = asdict(existing)
+    others = {name: value for name, value in now.items() if value != before[name]}
+    if others:
         raise InputError(
-            f"{folder}: exists and is not a data set made by this program; name another folder, or remove it"
-        ) from error
+            f"{folder}: holds another data set ({existing}), one with {_listed(others)} was asked for; "
+            f"{remedy}"
+        )
+    return existing
+
+
+def _options(content: dict) -> dict:
+    return {name: value for name, value in content.items() if name != "sha256"}
+
+
+def _listed(options: dict) -> str:
+    return ", ".join(f"{name} {str(value)[:16]}" for name, value in options.items())
 
 
 def _make_split(

@@ -48,7 +48,7 @@ def make_given_clips(folder: str | Path, annotations: str | Path, images: str | 
 
     Raises:
         InputError: bad annotations or images, annotations without masks or without objects; or a folder that
-            holds something else than such a data set of the same clips; it is left as it is.
+            holds something else, or a data set of other clips; it is left as it is.
 
     >>> make_given_clips("runs/mine/data", "instances.json", "JPEGImages")        # doctest: +SKIP
     """

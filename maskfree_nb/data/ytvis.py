@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from maskfree_nb.data import rle
+from maskfree_nb.data.conventions import check_boxes, refuse_coco
 from maskfree_nb.data.frames import opened_frame
 from maskfree_nb.data.tracks import Category, Track, Video, VideoSet
 from maskfree_nb.errors import InputError
@@ -41,7 +42,11 @@ def load_ytvis(json_path: str | Path, image_root: str | Path, *, masks: bool) ->
 
     Raises:
         InputError: a file that is missing, cut short or not in this format, or a box that is not finite, has
-            a negative size or lies wholly outside the frame; it names file, annotation, video and field.
+            a negative size or lies wholly outside the frame; it names file, annotation, video and field. Also
+            boxes that look like shares of the frame.
+
+    Warns:
+        InputWarning: many boxes reach beyond the frame.
 
     >>> video_set = load_ytvis("valid.json", "valid/JPEGImages", masks=False)      # doctest: +SKIP
     >>> video_set.videos[0].tracks[0].boxes.shape                                  # doctest: +SKIP
@@ -49,9 +54,11 @@ def load_ytvis(json_path: str | Path, image_root: str | Path, *, masks: bool) ->
     """
     path = Path(json_path)
     content = _read_json(path, drop=() if masks else MASK_FIELDS)
+    refuse_coco(content, path)
     categories = _read_categories(content, path)
     videos = _read_videos(content, path)
     tracks = _read_tracks(content, path, categories, videos, masks)
+    check_boxes(content.get("annotations") or [], videos, path)
     return VideoSet(
         categories=categories,
         videos=tuple(Video(**fields, tracks=tuple(tracks[id])) for id, fields in videos.items()),

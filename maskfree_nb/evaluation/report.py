@@ -25,14 +25,11 @@ class Report:
     box_fill_ap: VideoAP
     mean_iou: float
 
-    def metrics(self) -> dict[str, float]:
-        """The main figures, AP in percent points."""
-        figures = {
-            name: round(100 * self.ap.stats[name], 2) for name in ("AP", "AP50", "AP75", "AR1", "AR10")
-        }
-        figures["box_fill_AP"] = round(100 * self.box_fill_ap.stats["AP"], 2)
-        figures["mean_IoU"] = round(100 * self.mean_iou, 2)
-        return figures
+    def metrics(self) -> dict[str, float | None]:
+        """The main figures in percent; None where there is nothing to score against."""
+        figures = {name: self.ap.stats[name] for name in ("AP", "AP50", "AP75", "AR1", "AR10")}
+        figures |= {"box_fill_AP": self.box_fill_ap.stats["AP"], "mean_IoU": self.mean_iou}
+        return {name: round(100 * value, 2) if value >= 0 else None for name, value in figures.items()}
 
     def classes(self) -> dict[str, float]:
         """AP of each class that has true tracks, in percent points."""
@@ -41,11 +38,11 @@ class Report:
 
     def text(self) -> str:
         """The AP table, and the two figures that tell masks from boxes."""
-        figures = self.metrics()
+        figures = {name: "-" if value is None else f"{value:.1f}" for name, value in self.metrics().items()}
         return (
             f"{self.ap.table()}\n"
-            f"masks replaced by their boxes: AP {figures['box_fill_AP']:.1f}\n"
-            f"mean IoU of true tracks with the best track of their class: {figures['mean_IoU']:.1f}"
+            f"masks replaced by their boxes: AP {figures['box_fill_AP']}\n"
+            f"mean IoU of true tracks with the best track of their class: {figures['mean_IoU']}"
         )
 
     def write(self, folder: str | Path) -> None:

@@ -107,12 +107,17 @@ def normalise_frames(frames: Tensor, valid_hw: Sequence[tuple[int, int]] | Tenso
     >>> normalise_frames(torch.zeros(3, 1, 1, dtype=torch.uint8)).flatten()
     tensor([-2.1179, -2.0357, -1.8044])
     """
-    mean, std = (torch.tensor(x, device=frames.device).view(3, 1, 1) for x in (PIXEL_MEAN, PIXEL_STD))
+    mean, std = (_of_each_colour(numbers, frames.device) for numbers in (PIXEL_MEAN, PIXEL_STD))
     out = (frames - mean) / std
     for clip, (height, width) in zip(out, valid_hw, strict=True) if valid_hw is not None else ():
         clip[..., height:, :] = 0
         clip[..., width:] = 0
     return out
+
+
+def _of_each_colour(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return [3, 1, 1]; filled on the device, so that no copy makes it wait."""
+    return torch.stack([torch.full((1, 1), number, device=device) for number in numbers])
 
 
 def pad_to_multiple(frames: Tensor, multiple: int = 32) -> Tensor:

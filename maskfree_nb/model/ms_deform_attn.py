@@ -49,6 +49,16 @@ def ms_deform_attn(
     return out.view(N, M * D, Lq).transpose(1, 2)
 
 
+def level_sizes(spatial_shapes: list[tuple[int, int]], device: torch.device) -> Tensor:
+    """Return (w, h) of every level, int64 [L, 1, 2]; filled on the device, so that no copy makes it wait.
+
+    >>> level_sizes([(2, 3), (4, 5)], torch.device("cpu")).tolist()
+    [[[3, 2]], [[5, 4]]]
+    """
+    numbers = [torch.full((), n, dtype=torch.int64, device=device) for h, w in spatial_shapes for n in (w, h)]
+    return torch.stack(numbers).view(-1, 1, 2)
+
+
 class MSDeformAttn(nn.Module):
     """Deformable attention of a query over `levels` maps: it predicts where to look, and with what weights.
 
@@ -83,15 +93,29 @@ class MSDeformAttn(nn.Module):
             self.sampling_offsets.bias.copy_(star.flatten())
 
     def forward(
-        self, query: Tensor, reference: Tensor, maps: Tensor, spatial_shapes: list[tuple[int, int]]
+        self,
+        query: Tensor,
+        reference: Tensor,
+        maps: Tensor,
+        spatial_shapes: list[tuple[int, int]],
+        sizes: Tensor | None = None,
     ) -> Tensor:
-        """Attend from `query` [N, Lq, C], placed at `reference` [Lq, 2] (x, y in 0..1), to maps [N, S, C]."""
+        """Attend from `query` [N, Lq, C], placed at `reference` [Lq, 2] (x, y in 0..1), to maps [N, S, C].
+
+        Args:
+            query, reference, maps: as above.
+            spatial_shapes: (h, w) of every level.
+            sizes: their `level_sizes`, where the caller has them already.
+
+        Returns:
+            [N, Lq, C].
+        """
         value = self.value_proj(maps).unflatten(-1, (self.heads, -1))  # [N, S, M, D]
         offsets = self.sampling_offsets(query).unflatten(-1, (self.heads, self.levels, self.points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, self.levels * self.points))
         weights = weights.to(reference.dtype).softmax(-1).unflatten(-1, (self.levels, self.points))
-        sizes = torch.tensor([(w, h) for h, w in spatial_shapes], device=query.device)
-        locations = reference[:, None, None, None] + offsets / sizes[:, None]  # [N, Lq, M, L, P, 2]
+        sizes = level_sizes(spatial_shapes, query.device) if sizes is None else sizes
+        locations = reference[:, None, None, None] + offsets / sizes  # [N, Lq, M, L, P, 2]
         on_triton = backend.resolve("auto", value) == "triton"
         attend = backend.kernels().ms_deform_attn if on_triton else ms_deform_attn
         return self.output_proj(attend(value, spatial_shapes, locations, weights))

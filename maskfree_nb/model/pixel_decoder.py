@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskfree_nb.model.config import ModelConfig
-from maskfree_nb.model.ms_deform_attn import MSDeformAttn
+from maskfree_nb.model.ms_deform_attn import MSDeformAttn, level_sizes
 from maskfree_nb.model.position import position_2d
 from maskfree_nb.model.resnet import ConvNorm, group_norm
 
@@ -27,9 +27,9 @@ class EncoderLayer(nn.Module):
         nn.init.xavier_uniform_(self.linear2.weight)
 
     def forward(
-        self, x: Tensor, position: Tensor, reference: Tensor, shapes: list[tuple[int, int]]
+        self, x: Tensor, position: Tensor, reference: Tensor, shapes: list[tuple[int, int]], sizes: Tensor
     ) -> Tensor:
-        x = self.norm1(x + self.self_attn(x + position, reference, x, shapes))
+        x = self.norm1(x + self.self_attn(x + position, reference, x, shapes, sizes=sizes))
         return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
 
 
@@ -50,8 +50,9 @@ class DeformableEncoder(nn.Module):
         position = torch.cat([c.flatten(1).T + e for c, e in zip(codes, embed, strict=True)])  # [S, C]
         reference = torch.cat([cell_centres(h, w, embed.device) for h, w in shapes]).to(embed)  # [S, 2]
         x = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)  # [N, S, C]
+        sizes = level_sizes(shapes, embed.device)
         for layer in self.encoder["layers"]:
-            x = layer(x, position, reference, shapes)
+            x = layer(x, position, reference, shapes, sizes)
         parts = x.split([h * w for h, w in shapes], dim=1)
         return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
 

@@ -145,11 +145,15 @@ class TKLoss(nn.Module):
 
         Returns:
             `Matches` on maps of H // stride x W // stride pixels.
+
+        Raises:
+            InputError: frames of another shape, or floats that are not in 0..255 but scaled or normalised.
         """
         return self.match_lab(self.lab(frames), return_index)
 
     def lab(self, frames: Tensor) -> Tensor:
         """Return the colours that are compared, float32 [..., 3, h, w]: the first half of `match`."""
+        _check_range(frames)
         if self.options["colour_space"] == "rgb":
             return pooled_rgb(frames, self.options["stride"])
         names = ("stride", "channel_order", "quantise")
@@ -210,6 +214,21 @@ class TKLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
+def _check_range(frames: Tensor) -> None:
+    """Refuse float frames in 0..1 or normalised: all would look alike, and everything would match.
+
+    Bytes need no look; of floats the least and the largest are taken, which waits for a GPU.
+    """
+    if not frames.is_floating_point() or frames.numel() == 0:
+        return
+    low, high = torch.stack(frames.detach().aminmax()).tolist()
+    if low < 0 or 0 < high <= 1:
+        raise InputError(
+            f"frames are {frames.dtype} from {low:.3g} to {high:.3g}, expected 0..255, uint8 or float: "
+            "give them before they are scaled or normalised"
+        )
 
 
 def _check_options(options: dict) -> None:

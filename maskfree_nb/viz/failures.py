@@ -119,7 +119,8 @@ def _draw_row(panels: np.ndarray, video_set: VideoSet, results: list[dict], outc
         panel.set_yticks([])
     names = {category.id: category.name for category in video_set.categories}
     label = f"video {video.id}, {outcome_label(outcome, names)}"
-    panels[0].set_title(label, loc="left", fontsize=9.5)
+    title = panels[0].set_title(label, loc="left", fontsize=9.5)
+    title.set_in_layout(False)  # it may run over the panels to its right, and pushes none of them away
 
 
 def _find(video_set: VideoSet, outcome: TrackOutcome) -> tuple[Video, Track]:

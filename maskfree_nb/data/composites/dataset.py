@@ -68,8 +68,8 @@ def make_composites(
         width, height: of the frames in pixels.
 
     Raises:
-        InputError: as `SourceClips`; a number that is too small; or a folder that holds something else than
-            composites; it is left as it is.
+        InputError: as `SourceClips`; a number that is too small; or a folder that holds something else,
+            another data set as well; it is left as it is.
 
     >>> make_composites("runs/composites", "instances.json", "JPEGImages")        # doctest: +SKIP
     """

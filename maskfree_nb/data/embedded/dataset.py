@@ -51,8 +51,8 @@ def make_embedded(
             strong texture, and faster objects.
 
     Raises:
-        InputError: an unknown style; a number that is too small; or a folder that holds something else than
-            a data set made by this function; it is left as it is.
+        InputError: an unknown style; a number that is too small; or a folder that holds something else,
+            another data set as well; it is left as it is.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "data"
