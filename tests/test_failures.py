@@ -128,7 +128,8 @@ def test_the_gallery_has_a_row_a_track_and_tints_what_was_predicted(content, tmp
     figure.draw_without_rendering()
 
 
-def test_a_long_title_moves_no_panel(content, tmp_path):
+def test_a_long_title_moves_no_panel(content, tmp_path, monkeypatch):
+    monkeypatch.setattr("maskfree_nb.viz.failures.outcome_label", lambda *_: "long " * 16)
     outcomes = explain_tracks(content, [])
     figure = failure_gallery(drawn_videos.load(tmp_path, content, masks=True), [], outcomes)
     figure.draw_without_rendering()

@@ -14,7 +14,7 @@ from maskfree_nb.evaluation.outcomes import TrackOutcome, count_reasons
 from maskfree_nb.viz.colours import PALETTE
 
 TRUTH, PREDICTION = (tuple(level / 255 for level in PALETTE[n]) for n in (1, 4))  # sky blue, vermilion
-PANEL_WIDTH = 2.6  # inches
+PANEL_WIDTH, GAP, TITLE_HEIGHT = 2.6, 0.1, 0.35  # inches
 FOUND, FAILED = (tuple(level / 255 for level in PALETTE[n]) for n in (6, 0))
 
 
@@ -40,9 +40,22 @@ def failure_gallery(
     if not outcomes:
         raise InputError("no outcomes to draw, expected at least one")
     video = video_set.videos[0]
-    height = len(outcomes) * (PANEL_WIDTH * video.height / video.width + 0.35)
-    figure = Figure(figsize=(columns * (PANEL_WIDTH + 0.1), height), dpi=80, layout="constrained")
-    axes = figure.subplots(len(outcomes), columns, squeeze=False)
+    panel_height = PANEL_WIDTH * video.height / video.width
+    width, height = columns * (PANEL_WIDTH + GAP) + GAP, len(outcomes) * (panel_height + TITLE_HEIGHT) + GAP
+    figure = Figure(figsize=(width, height), dpi=80)
+    axes = figure.subplots(  # not by a layout engine: a title longer than its panel pushes the next one away
+        len(outcomes),
+        columns,
+        squeeze=False,
+        gridspec_kw=dict(
+            left=GAP / width,
+            right=1 - GAP / width,
+            bottom=GAP / height,
+            top=1 - TITLE_HEIGHT / height,
+            wspace=GAP / PANEL_WIDTH,
+            hspace=TITLE_HEIGHT / panel_height,
+        ),
+    )
     for outcome, panels in zip(outcomes, axes, strict=True):
         _draw_row(panels, video_set, results, outcome)
     return figure
@@ -119,8 +132,7 @@ def _draw_row(panels: np.ndarray, video_set: VideoSet, results: list[dict], outc
         panel.set_yticks([])
     names = {category.id: category.name for category in video_set.categories}
     label = f"video {video.id}, {outcome_label(outcome, names)}"
-    title = panels[0].set_title(label, loc="left", fontsize=9.5)
-    title.set_in_layout(False)  # it may run over the panels to its right, and pushes none of them away
+    panels[0].set_title(label, loc="left", fontsize=9.5)
 
 
 def _find(video_set: VideoSet, outcome: TrackOutcome) -> tuple[Video, Track]:
