@@ -62,7 +62,6 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
     path = out / "model.safetensors"
     if path.exists():
         return path
-    atomic.check_writable(out / "config.json")
     criterion_options = build(CriterionConfig, config.criterion, "option criterion")
     clip_options = build(ClipConfig, config.clips, "option clips")
     videos = load_ytvis(config.annotations, config.images, masks=criterion_options.supervision == "masks")
@@ -88,6 +87,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, progres
         average.to(accelerator.device)
     accelerator.register_for_checkpointing(criterion)
 
+    atomic.check_writable(out / "config.json")
     checkpoints = out / "checkpoints"
     start = load_newest_checkpoint(accelerator, checkpoints) if resume else 0
     if accelerator.is_main_process:

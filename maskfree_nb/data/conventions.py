@@ -40,7 +40,8 @@ def check_boxes(records: Sequence[Mapping], videos: Mapping[int, Mapping], path:
         path: of the file, for messages.
 
     Raises:
-        InputError: nearly all boxes are within the first two pixels of their frames: shares of the frame.
+        InputError: nearly all boxes are within the first two pixels of their frames and have fractions:
+            shares of the frame.
 
     Warns:
         InputWarning: many boxes reach beyond the right or the lower side of the frame, as corners would.
@@ -54,7 +55,9 @@ def check_boxes(records: Sequence[Mapping], videos: Mapping[int, Mapping], path:
     if not rows:
         return
     x, y, w, h, width, height = np.array(rows, dtype=np.float64).T
-    shares = (np.abs([x, y, w, h]).max(0) < 2) & (np.minimum(width, height) >= LEAST_SIDE)
+    numbers = np.array([x, y, w, h])
+    fractions = (numbers != numbers.round()).any(0)  # whole numbers are pixels, however few
+    shares = fractions & (np.abs(numbers).max(0) < 2) & (np.minimum(width, height) >= LEAST_SIDE)
     if shares.sum() >= max(LEAST_SHARES, SHARES * len(rows)):
         raise InputError(
             f"{path}: bboxes look like shares of the frame (0..1), {shares.sum()} of {len(rows)} are within "
