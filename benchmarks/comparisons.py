@@ -8,12 +8,19 @@ from study_command import CLIPS, kind_of
 from maskfree_nb.viz.study import ORACLE, Study, StudyRow
 
 LEAST_SHARE, LEAST_ORACLE = 92, 60  # percent of the oracle's AP that boxes are to keep; AP of the oracle
-LEAST_SHARES = {"boxes": LEAST_SHARE, "boxes_drawn": None}  # None: no bar, as it has trained twice
+LEAST_SHARES = {  # None: no bar, as it has trained twice at full length
+    "boxes": LEAST_SHARE,
+    "boxes_drawn": None,
+    "boxes_shapes": LEAST_SHARE,
+}
 LEAST_GAINS = {  # AP of one row over another
     ("boxes", "boxinst"): 2,
     ("boxes", "projection"): 5,
     ("boxes_drawn", "boxes"): None,
     ("boxes_drawn", "boxinst_drawn"): None,
+    ("boxes_shapes", "boxes_drawn"): None,
+    ("boxes_shapes", "boxinst_shapes"): 2,
+    ("boxes_shapes", "projection"): 5,
 }
 
 

@@ -18,6 +18,8 @@ from maskfree_nb.studies import STUDIES
 COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", "width", "height")
 LEAST_EDGE = 32  # pixels: the stride of the coarsest features
 REFINE = "redraw masks along the colours of the frames: sharper, slower"
+TEMPORAL = "draw masks along the matches between frames too: better still, several times slower"
+SHAPES = "draw each mask after those of its class that are most like it: for classes that share a form"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(evaluation)
     evaluation.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as trained)")
     evaluation.add_argument("--refine", action="store_true", help=REFINE)
+    evaluation.add_argument("--temporal", action="store_true", help=f"{TEMPORAL}; includes --refine")
     evaluation.add_argument(
         "--out", type=Path, help="also write results.json and metrics.json into this folder"
     )
@@ -117,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True, help="gets results.json and overlay.mp4")
     predict.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as trained)")
     predict.add_argument("--refine", action="store_true", help=REFINE)
+    predict.add_argument("--temporal", action="store_true", help=f"{TEMPORAL}; includes --refine")
     predict.add_argument("--score", type=float, default=0.3, help="tracks below are not drawn (default: 0.3)")
     predict.add_argument("--max-frames", type=int, help="only the first so many frames")
 
@@ -127,6 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     label.add_argument(
         "--least-span", type=float, help="masks that span less of their box are raised (default: 0.8)"
     )
+    label.add_argument("--temporal", action="store_true", help=TEMPORAL)
+    label.add_argument("--shapes", action="store_true", help=SHAPES)
     label.add_argument("--out", type=Path, required=True, help="the annotation file with masks")
 
     demo = _add(commands, "demo", "Make the data, train from boxes, evaluate, draw: the whole method.", _demo)
@@ -212,7 +218,8 @@ def _eval(options: argparse.Namespace) -> None:
     data = (options.model, options.annotations, options.images)
     for name in ("results.json", "metrics.json") if options.out else ():
         check_writable(options.out / name)
-    report = evaluate_model(*data, image_size=options.image_size, refine=options.refine)
+    redrawn = {"refine": options.refine, "temporal": options.temporal}
+    report = evaluate_model(*data, image_size=options.image_size, **redrawn)
     print(report.text())
     if options.out is not None:
         report.write(options.out)
@@ -230,6 +237,7 @@ def _predict(options: argparse.Namespace) -> None:
         min_score=options.score,
         max_frames=options.max_frames,
         refine=options.refine,
+        temporal=options.temporal,
     )
     print(f"written: {options.out / 'results.json'}, {options.out / 'overlay.mp4'}")
 
@@ -240,8 +248,9 @@ def _label(options: argparse.Namespace) -> None:
 
     data = (options.annotations, options.images)
     span = LEAST_SPAN if options.least_span is None else options.least_span
-    size = options.image_size
-    print(label_boxes(options.model, *data, options.out, image_size=size, least_span=span).text())
+    given = {"image_size": options.image_size, "least_span": span, "temporal": options.temporal}
+    given |= {"shapes": options.shapes}
+    print(label_boxes(options.model, *data, options.out, **given).text())
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ EXAMPLES = {
   maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGImages""",
     "predict": """examples:
   maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video
+  maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video --temporal
   maskfree predict runs/mine/model.safetensors folder_of_frames --out runs/my_video --score 0.3""",
     "label": """examples:
   maskfree train runs/mine --config demo --annotations boxes.json --images JPEGImages --image-size 160

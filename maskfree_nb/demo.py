@@ -25,7 +25,8 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
 
     Args:
         out: gets `data/`, `train/`, `results.json`, `metrics.json` (AP in percent points; `refined` holds
-            those of the masks redrawn along the colours), `curves.png`, `overlay.mp4` and `overlay.gif`.
+            those of the masks redrawn along the colours, `temporal` along the matches between frames as
+            well), `curves.png`, `overlay.mp4` and `overlay.gif`.
         seed: of the training; the data set is always the same.
         processes: of the training, see `train_in_processes`.
         overrides: fields of `TrainConfig` other than the recipe's, e.g. `steps`.
@@ -49,15 +50,20 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
     model_path = train_in_processes(config, out / "train", processes)
     print("3/4 evaluation")
     held_out = (model_path, data / "val.json", data / "val" / "JPEGImages")
-    report, refined = evaluate_model(*held_out), evaluate_model(*held_out, refine=True).metrics()
+    report = evaluate_model(*held_out)
+    redrawn = {
+        name: evaluate_model(*held_out, progress=False, **{flag: True}).metrics()
+        for name, flag in (("refined", "refine"), ("temporal", "temporal"))
+    }
     report.write(out)
     print(report.text())
-    print(f"masks redrawn along the colours (--refine): AP {refined['AP']:.1f}")
+    print(f"masks redrawn along the colours (--refine): AP {redrawn['refined']['AP']:.1f}")
+    print(f"and along the matches between frames (--temporal): AP {redrawn['temporal']['AP']:.1f}")
     print("4/4 pictures")
     plot_training(out / "train" / "log.jsonl", out / "curves.png")
     draw_best_videos(model_path, data, out)
     seconds = round(time.perf_counter() - began, 1)
-    metrics = {**report.metrics(), "refined": refined, "seconds": seconds, "seed": seed}
+    metrics = {**report.metrics(), **redrawn, "seconds": seconds, "seed": seed}
     atomic.write_json(out / "metrics.json", metrics, indent=2)
     print(f"AP {metrics['AP']:.1f} in {metrics['seconds'] / 60:.1f} minutes; all of it is in {out}")
     return metrics

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from maskfree_nb.mean_field import mean_field
 from maskfree_nb.model.pixel_decoder import resize
+from maskfree_nb.temporal_links import Links
 
 LIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # logits: what a mask is raised by, one after another
 LEAST_SPAN = 0.8  # below it a mask is raised
@@ -43,8 +44,9 @@ def fit_to_boxes(
     padded_hw: tuple[int, int],
     valid_hw: tuple[int, int],
     least_span: float = LEAST_SPAN,
+    links: Links | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw the masks of one frame into their boxes, along the colours, and raise those that are too small.
+    """Draw the masks of a video into their boxes, along the colours, and raise those that are too small.
 
     Each mask is redrawn by `mean_field` within its box. Where it then spans less than `least_span` of the
     box, its logits are raised and it is drawn again, up to six times and by at most 4: too small is what
@@ -52,40 +54,46 @@ def fit_to_boxes(
     where all around looks alike, is left as the network has it.
 
     Args:
-        mask_logits: float [N, h, w], of the padded frame.
-        lab: float32 [3, h', w'], CIE Lab of the padded frame, as fine as the masks or finer.
-        cells: bool [N, h', w'], the filled boxes in the padded frame; empty where an object is absent.
-        inside: bool [N, H, W], the filled boxes at the size of the video.
-        padded_hw: height and width of the padded frame.
-        valid_hw: height and width of that frame without its padding.
+        mask_logits: float [N, T, h, w], of the padded frames.
+        lab: float32 [T, 3, h', w'], CIE Lab of the padded frames, as fine as the masks or finer.
+        cells: bool [N, T, h', w'], the filled boxes in the padded frames; empty where an object is absent.
+        inside: bool [N, T, H, W], the filled boxes at the size of the video.
+        padded_hw: height and width of the padded frames.
+        valid_hw: height and width of those frames without their padding.
         least_span: 0..1; 0 raises nothing. Compact objects may be asked for more than those with a thin tail,
             for which the whole mask would have to grow.
+        links: `temporal_links` of `lab`, along which masks listen to other frames; without them, frames are
+            on their own.
 
     Returns:
-        (masks, spans): bool [N, H, W], nothing outside of a box; float32 [N], the span of each mask before
-        its logits were raised: 0..1, NaN where there is no box.
+        (masks, spans): bool [N, T, H, W], nothing outside of a box; float32 [N, T], the span of each mask
+        before its logits were raised: 0..1, NaN where there is no box.
     """
     height, width = valid_hw
 
-    def at_full_size(maps: Tensor) -> Tensor:  # [n, h', w'] -> bool [n, H, W]
-        valid = resize(maps[None], padded_hw)[..., :height, :width]
-        return resize(valid, inside.shape[-2:])[0] > 0
+    def at_full_size(maps: Tensor) -> Tensor:  # [n, t, h', w'] -> bool [n, t, H, W]
+        valid = [resize(frame[None], padded_hw)[..., :height, :width] for frame in maps.unbind(1)]
+        return torch.stack([resize(frame, inside.shape[-2:])[0] > 0 for frame in valid], 1)
 
-    logits = resize(mask_logits[None].float(), lab.shape[-2:])[0]
+    logits = resize(mask_logits.float(), lab.shape[-2:])
     masks = torch.zeros_like(inside)
-    spans = torch.full((len(inside),), torch.nan, device=inside.device)
-    pending = inside.flatten(1).any(1).nonzero()[:, 0]  # what is still to be drawn, or drawn too small
+    spans = torch.full(inside.shape[:2], torch.nan, device=inside.device)
+    lifts = torch.zeros(inside.shape[:2], device=inside.device)
+    pending = inside.flatten(2).any(-1)  # [N, T], what is still to be drawn, or drawn too small
     for lift in LIFTS:
-        if len(pending) == 0:
+        tracks = pending.any(1).nonzero()[:, 0]
+        if len(tracks) == 0:
             break
-        image_index = torch.zeros_like(pending)
-        expected = mean_field(logits[pending] + lift, lab[None], cells[pending], image_index)
-        masks[pending] = at_full_size(expected) & inside[pending]
-        reached = span(masks[pending], inside[pending])
+        todo = pending[tracks]
+        lifts[pending] = lift
+        raised = logits[tracks] + lifts[tracks, :, None, None]
+        drawn = at_full_size(mean_field(raised, lab, cells[tracks], links)) & inside[tracks]
+        reached = span(drawn.flatten(0, 1), inside[tracks].flatten(0, 1)).view(todo.shape)
+        masks[tracks] = torch.where(todo[..., None, None], drawn, masks[tracks])
         if lift == LIFTS[0]:
-            spans[pending] = reached
-        pending = pending[reached < least_span]
-    vanished = ~masks.flatten(1).any(1)
+            spans[tracks] = reached
+        pending[tracks] = todo & (reached < least_span)
+    vanished = ~masks.flatten(2).any(-1)
     if vanished.any():
-        masks[vanished] = at_full_size(logits[vanished]) & inside[vanished]
+        masks[vanished] = at_full_size(logits[vanished][:, None])[:, 0] & inside[vanished]
     return masks, spans

@@ -21,6 +21,7 @@ from maskfree_nb.model.checkpoints import load_model, read_metadata
 from maskfree_nb.model.mask2former import VideoMask2Former, normalise_frames, pad_to_multiple
 from maskfree_nb.model.postprocess import Instances, top_instances
 from maskfree_nb.model.video_decoder import Prediction
+from maskfree_nb.temporal_links import temporal_links
 from maskfree_nb.tkloss.lab import rgb_to_lab
 from maskfree_nb.viz.overlays import draw_instances
 
@@ -62,27 +63,40 @@ class Seen(NamedTuple):
     valid_hw: tuple[int, int]  # height and width without the padding
 
 
-@torch.no_grad()
-def see_video(model: VideoMask2Former, frames: Tensor, image_size: int | None = None) -> Seen:
-    """Resize uint8 frames [T, 3, H, W] to a shortest edge in pixels, pad them, and show all to the model."""
+class Ready(NamedTuple):
+    """The frames of one video as models see them."""
+
+    frames: Tensor  # uint8 [T, 3, H, W], resized and padded with zeros
+    valid_hw: tuple[int, int]  # height and width without the padding
+
+
+def ready_video(frames: Tensor, image_size: int | None = None) -> Ready:
+    """Resize uint8 frames [T, 3, H, W] to a shortest edge in pixels, and pad them to multiples of 32."""
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
         raise InputError(
             f"frames are {frames.dtype} {list(frames.shape)}, expected torch.uint8 [T, 3, H, W], RGB, 0..255"
         )
-    model.eval()
     if image_size is not None and min(frames.shape[-2:]) != image_size:
         frames = resize_shortest_edge(frames, image_size)
-    count, _, height, width = frames.shape
-    if count * height * width > LARGE_VIDEO:
+    return Ready(pad_to_multiple(frames, PADDING), tuple(frames.shape[-2:]))
+
+
+@torch.no_grad()
+def see_video(model: VideoMask2Former, frames: Tensor, image_size: int | None = None) -> Seen:
+    """Resize uint8 frames [T, 3, H, W] to a shortest edge in pixels, pad them, and show all to the model."""
+    ready = ready_video(frames, image_size)
+    model.eval()
+    height, width = ready.valid_hw
+    if len(frames) * height * width > LARGE_VIDEO:
         warnings.warn(
-            f"all {count} frames of {width}x{height} are seen at once: memory and time grow with their "
+            f"all {len(frames)} frames of {width}x{height} are seen at once: memory and time grow with their "
             "pixels; image_size (--image-size 160) makes them smaller",
             InputWarning,
             stacklevel=3,
         )
-    frames = frames.to(next(model.parameters()).device)
-    prediction = model(pad_to_multiple(normalise_frames(frames), PADDING)[None])[-1]
-    return Seen(prediction, pad_to_multiple(frames, PADDING), tuple(frames.shape[-2:]))
+    padded = ready.frames.to(next(model.parameters()).device)
+    valid = normalise_frames(padded[..., :height, :width])
+    return Seen(model(pad_to_multiple(valid, PADDING)[None])[-1], padded, ready.valid_hw)
 
 
 @torch.no_grad()
@@ -93,6 +107,7 @@ def predict_video(
     image_size: int | None = None,
     max_instances: int = 10,
     refine: bool = False,
+    temporal: bool = False,
 ) -> Instances:
     """Find and follow the instances of one video; all frames are seen at once, so identities need no linking.
 
@@ -103,15 +118,21 @@ def predict_video(
         max_instances: how many (query, class) pairs are kept.
         refine: redraw the masks along the colours of the frames, at twice the resolution of the mask maps;
             slower, sharper.
+        temporal: redraw them along the matches between frames as well (`temporal_links`); several times
+            slower still. Implies `refine`.
 
     Returns:
         `Instances`, best first, with masks at H x W.
     """
     size = tuple(frames.shape[-2:])
     seen = see_video(model, frames, image_size)
-    lab = rgb_to_lab(seen.frames, finer(model.config.mask_stride), quantise=False) if refine else None
-    padded_hw = tuple(seen.frames.shape[-2:])
-    found = top_instances(seen.prediction, seen.valid_hw, size, padded_hw, k=max_instances, lab=lab)
+    padded_hw, lab, links = tuple(seen.frames.shape[-2:]), None, None
+    if refine or temporal:
+        lab = rgb_to_lab(seen.frames, finer(model.config.mask_stride), quantise=False)
+        links = temporal_links(lab) if temporal else None
+    found = top_instances(
+        seen.prediction, seen.valid_hw, size, padded_hw, k=max_instances, lab=lab, links=links
+    )
     return Instances(*(tensor.cpu() for tensor in found))
 
 
@@ -121,12 +142,14 @@ def predict_set(
     *,
     image_size: int | None = None,
     refine: bool = False,
+    temporal: bool = False,
     progress: bool = True,
 ) -> list[dict]:
     """Predict every video of a set as `predict_video` does; returns YouTube-VIS results, see `to_results`."""
     results = []
     for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="predict"):
-        tracks = predict_video(model, video_frames(videos, video), image_size=image_size, refine=refine)
+        frames = video_frames(videos, video)
+        tracks = predict_video(model, frames, image_size=image_size, refine=refine, temporal=temporal)
         results += to_results(video.id, tracks, [category.id for category in videos.categories])
     return results
 
@@ -168,11 +191,12 @@ def predict_source(
     min_score: float = 0.3,
     max_frames: int | None = None,
     refine: bool = False,
+    temporal: bool = False,
 ) -> None:
     """Segment and track the objects of a video file or a folder of frames.
 
     Writes `results.json` (YouTube-VIS results, all tracks) and `overlay.mp4` (tracks of at least `min_score`)
-    into `out`. `refine` is that of `predict_video`.
+    into `out`. `refine` and `temporal` are those of `predict_video`.
 
     Raises:
         InputError: a model or a source that cannot be read, or an `out` that cannot be written into.
@@ -182,7 +206,7 @@ def predict_source(
     for name in ("results.json", "overlay.mp4"):
         atomic.check_writable(Path(out) / name)
     size = image_size or metadata["image_size"]
-    tracks = predict_video(model, frames, image_size=size, refine=refine)
+    tracks = predict_video(model, frames, image_size=size, refine=refine, temporal=temporal)
     results = to_results(1, tracks, [category["id"] for category in metadata["categories"]])
     film = draw_tracks(frames, tracks, metadata["categories"], min_score=min_score)
     atomic.write_json(Path(out) / "results.json", results)

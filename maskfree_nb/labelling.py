@@ -10,18 +10,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from maskfree_nb import atomic
-from maskfree_nb.boxloss import box_masks
+from maskfree_nb.box_drawing import masks_in_boxes, masks_of_shapes, shapes_in_boxes
 from maskfree_nb.data import rle
 from maskfree_nb.data.clips import video_frames
 from maskfree_nb.data.tracks import Track, Video, VideoSet
 from maskfree_nb.data.ytvis import load_ytvis, verify_images
 from maskfree_nb.errors import InputError
-from maskfree_nb.fitted_masks import LEAST_SPAN, fit_to_boxes
-from maskfree_nb.inference import check_categories, load_trained, see_video
-from maskfree_nb.matcher import assign, class_cost, mask_dice_cost
-from maskfree_nb.mean_field import finer
+from maskfree_nb.fitted_masks import LEAST_SPAN
+from maskfree_nb.inference import check_categories, load_trained
 from maskfree_nb.model.mask2former import VideoMask2Former
-from maskfree_nb.tkloss.lab import rgb_to_lab
+from maskfree_nb.shape_neighbours import Shapes, describe_boxes, nearest_shapes
 
 DOUBTFUL = 0.6  # a mask that spans less of its box is often far off
 
@@ -58,71 +56,6 @@ class Labelled:
         return "\n".join(lines)
 
 
-@torch.no_grad()
-def masks_in_boxes(
-    model: VideoMask2Former,
-    frames: Tensor,
-    boxes: Tensor,
-    labels: Tensor,
-    *,
-    image_size: int | None = None,
-    least_span: float = LEAST_SPAN,
-) -> tuple[Tensor, Tensor]:
-    """Draw the masks of one video's objects into their boxes.
-
-    The model sees all frames at once. Each object is given the query that suits its class and its filled
-    boxes best, as in trainings with `matching="filled"`; its mask is fitted to the boxes (`fit_to_boxes`).
-
-    Args:
-        model: a trained model; its device is used.
-        frames: uint8 [T, 3, H, W], RGB.
-        boxes: float [N, T, 4], xyxy in pixels, NaN where an object is absent.
-        labels: int64 [N], 0-based classes.
-        image_size: the shortest edge that frames are resized to first, in pixels; None: as they are.
-        least_span: masks that span less of their box are raised, 0..1, see `fit_to_boxes`.
-
-    Returns:
-        (masks, spans): bool [N, T, H, W] and float32 [N, T], see `fit_to_boxes`; on the CPU.
-
-    Raises:
-        InputError: more objects than the model has queries, a class it does not have, or boxes of another
-            number of frames.
-    """
-    if boxes.shape != (len(labels), len(frames), 4):
-        raise InputError(
-            f"boxes has shape {list(boxes.shape)}, expected {[len(labels), len(frames), 4]}: "
-            f"{len(labels)} labels, {len(frames)} frames"
-        )
-    if ((labels < 0) | (labels >= model.config.num_classes)).any():
-        raise InputError(
-            f"labels are {labels.tolist()}, expected 0..{model.config.num_classes - 1}: the model has "
-            f"{model.config.num_classes} classes"
-        )
-    seen = see_video(model, frames, image_size)
-    (height, width), padded_hw = frames.shape[-2:], tuple(seen.frames.shape[-2:])
-    boxes, labels = boxes.to(seen.frames.device), labels.to(seen.frames.device)
-    scaled = boxes * boxes.new_tensor([seen.valid_hw[1] / width, seen.valid_hw[0] / height] * 2)
-    filled = box_masks(scaled, padded_hw, model.config.mask_stride)
-    dice = mask_dice_cost(seen.prediction.masks[0], filled)
-    query = assign(class_cost(seen.prediction.logits[0], labels), dice)
-    stride = finer(model.config.mask_stride)
-    cells = box_masks(scaled, padded_hw, stride) > 0
-    drawn = []
-    for number in range(len(frames)):
-        masks, spans = fit_to_boxes(
-            seen.prediction.masks[0][query, number],
-            rgb_to_lab(seen.frames[number : number + 1], stride, quantise=False)[0],
-            cells[:, number],
-            box_masks(boxes[:, number : number + 1], (height, width), 1)[:, 0] > 0,
-            padded_hw,
-            seen.valid_hw,
-            least_span,
-        )
-        drawn.append((masks.cpu(), spans.cpu()))
-    masks, spans = zip(*drawn, strict=True)
-    return torch.stack(masks, 1), torch.stack(spans, 1)
-
-
 def label_boxes(
     model_path: str | Path,
     annotations: str | Path,
@@ -131,6 +64,8 @@ def label_boxes(
     *,
     image_size: int | None = None,
     least_span: float = LEAST_SPAN,
+    temporal: bool = False,
+    shapes: bool = False,
     progress: bool = True,
 ) -> Labelled:
     """Draw the masks of all boxes of a data set, and write its annotations with them.
@@ -146,6 +81,10 @@ def label_boxes(
         out: the annotation file to write.
         image_size: the shortest edge that frames are resized to, in pixels; None: the size trained at.
         least_span: masks that span less of their box are raised, 0..1, see `fit_to_boxes`.
+        temporal: draw them along the matches between frames too, see `masks_in_boxes`.
+        shapes: draw each after those of its class that are most like it, see `nearest_shapes`: for classes
+            of many objects that share a form, where parts look like what is behind them. A class with too few
+            whole ones to ask is drawn by the model alone.
         progress: show a progress bar.
 
     Raises:
@@ -170,11 +109,14 @@ def label_boxes(
     atomic.check_writable(path)
     content = json.loads(given.read_text("utf-8"))
     records = {record["id"]: record for record in content.get("annotations") or ()}
-    spans_of, size = {}, image_size or metadata["image_size"]
+    options = {"image_size": image_size or metadata["image_size"]}
+    found = _class_shapes(model, videos, options["image_size"], progress) if shapes else {}
+    options |= {"least_span": least_span, "temporal": temporal}
+    spans_of = {}
     for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="label"):
         for track in video.tracks:
             records[track.id] |= _fields([None] * video.length, [None] * video.length)
-        for id, masks, spans in _drawn(model, videos, video, size, least_span):
+        for id, masks, spans in _drawn(model, videos, video, options, found.get(video.id)):
             segmentations = [rle.encode(mask) if mask.any() else None for mask in masks]
             rounded = [None if np.isnan(each) else round(float(each), 3) for each in spans]
             records[id] |= _fields(segmentations, rounded)
@@ -196,22 +138,48 @@ def _objects(video: Video) -> list[Track]:
 
 
 def _drawn(
-    model: VideoMask2Former, videos: VideoSet, video: Video, image_size: int | None, least_span: float
+    model: VideoMask2Former, videos: VideoSet, video: Video, options: dict, shapes: Tensor | None = None
 ):
     """Yield (annotation id, masks, spans) of each object of a video: bool [T, H, W], float [T] with NaN."""
     tracks = _objects(video)
     if not tracks:
         return
-    masks, spans = masks_in_boxes(
-        model,
-        video_frames(videos, video),
-        torch.from_numpy(np.stack([track.boxes for track in tracks])),
-        torch.tensor([track.category for track in tracks]),
-        image_size=image_size,
-        least_span=least_span,
-    )
+    frames, boxes, labels = _given(videos, video, tracks)
+    if shapes is None:
+        masks, spans = masks_in_boxes(model, frames, boxes, labels, **options)
+    else:
+        masks, spans = masks_of_shapes(shapes, frames, boxes, stride=model.config.mask_stride, **options)
     for track, *drawn in zip(tracks, masks.numpy(), spans.numpy(), strict=True):
         yield track.id, *drawn
+
+
+def _given(videos: VideoSet, video: Video, tracks: list[Track]) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames, boxes and classes of one video, as `masks_in_boxes` takes them."""
+    boxes = torch.from_numpy(np.stack([track.boxes for track in tracks]))
+    return video_frames(videos, video), boxes, torch.tensor([track.category for track in tracks])
+
+
+def _class_shapes(
+    model: VideoMask2Former, videos: VideoSet, image_size: int | None, progress: bool
+) -> dict[int, Tensor]:
+    """What `nearest_shapes` says of every object: by video, float32 [N, T, GRID, GRID], NaN without a box."""
+    drawn, parts = {}, []
+    for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="shapes"):
+        if not (tracks := _objects(video)):
+            continue
+        frames, boxes, labels = _given(videos, video, tracks)
+        drawn[video.id] = shapes_in_boxes(model, frames, boxes, labels, image_size=image_size)
+        present = ~boxes.isnan().any(-1)
+        ids, length = torch.tensor([track.id for track in tracks]), video.length
+        looks = describe_boxes(boxes[present], (video.height, video.width))
+        kinds = (each[:, None].expand(-1, length)[present] for each in (labels, ids))
+        parts.append(Shapes(drawn[video.id][present], *kinds, *looks))
+    if not parts:
+        return {}
+    answers = nearest_shapes(Shapes(*(torch.cat(field) for field in zip(*parts, strict=True))))
+    for shapes, answer in zip(drawn.values(), answers.split([len(part.maps) for part in parts]), strict=True):
+        shapes[~shapes.isnan().any(-1).any(-1)] = answer
+    return drawn
 
 
 def _fields(segmentations: list, spans: list) -> dict:

@@ -16,6 +16,7 @@ class Row:
         contrast: of all frames, those held out as well, 0..1: less makes the videos homogeneous.
         teacher: the row whose model, of the same seed, draws the masks that this one is trained on: those of
             the training boxes, see `labelling`. "": none.
+        shapes: the teacher draws each mask after those of its class that are most like it.
     """
 
     label: str
@@ -23,10 +24,13 @@ class Row:
     share: float = 1.0
     contrast: float = 1.0
     teacher: str = ""
+    shapes: bool = False
 
     def __post_init__(self):
         if self.teacher and (self.share < 1 or self.contrast < 1):
             raise ValueError(f"row {self.label!r}: masks are drawn for all videos as they are, or not at all")
+        if self.shapes and not self.teacher:
+            raise ValueError(f"row {self.label!r}: shapes says how a teacher draws masks; it has none")
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,19 @@ def _criterion(label: str, **options) -> Row:
     return Row(label, {"criterion": options})
 
 
-def _drawn(label: str, teacher: str) -> Row:
-    return Row(label, {"criterion": {"supervision": "masks"}}, teacher=teacher)
+def _drawn(label: str, teacher: str, shapes: bool = False) -> Row:
+    return Row(label, {"criterion": {"supervision": "masks"}}, teacher=teacher, shapes=shapes)
+
+
+def _short(label: str, **options) -> Row:
+    return Row(f"{label}, 800 steps of 4 clips", {**SHORT, "criterion": options})
 
 
 def _tk(label: str, **options) -> Row:
     return Row(label, {"criterion": {"tk": options}})
 
 
+SHORT = {"steps": 800, "batch_size": 4}  # of a teacher whose masks serve as shapes only
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 STUDIES = {
     "main": Plan(
@@ -72,6 +81,14 @@ STUDIES = {
             "projection": _criterion("projection", supervision="boxinst", pairwise_weight=0.0),
             "boxes_drawn": _drawn("masks drawn by projection + pairwise + TK", "boxes"),
             "boxinst_drawn": _drawn("masks drawn by projection + pairwise", "boxinst"),
+            "boxes_short": _short("projection + pairwise + TK"),
+            "boxinst_short": _short("projection + pairwise", supervision="boxinst"),
+            "boxes_shapes": _drawn(
+                "masks by class shapes, from the short projection + pairwise + TK", "boxes_short", True
+            ),
+            "boxinst_shapes": _drawn(
+                "masks by class shapes, from the short projection + pairwise", "boxinst_short", True
+            ),
         },
     ),
     "k": Plan("K, the most matches of a pixel", {f"k{k}": _tk(f"K = {k}", k=k) for k in (1, 3, 5, 7)}),

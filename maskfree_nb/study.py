@@ -157,7 +157,8 @@ def _run(
             teacher.result()
             model = out.parents[1] / row.teacher / out.name / "model.safetensors"
             given = ("--annotations", whole, "--images", images["train"])
-            _command("label", model, *given, "--least-span", DRAWN_SPAN, "--out", annotations)
+            how = ["--shapes"] if row.shapes else ["--least-span", DRAWN_SPAN]
+            _command("label", model, *given, *how, "--out", annotations)
         if row.contrast < 1:
             for split, folder in frames.items():
                 fade_frames(folder, images[split], row.contrast)
@@ -177,17 +178,18 @@ def _run(
     }
 
 
-def evaluated(model: Path, data: Path, out: Path, *, refine: bool = False) -> dict:
+def evaluated(model: Path, data: Path, out: Path, *, refine: bool = False, temporal: bool = False) -> dict:
     """Evaluate a model on the held-out videos of a data set, in a process of its own; return its figures.
 
     Args:
         model: `model.safetensors` of a run.
         data: a folder with `val.json` and `val/JPEGImages`.
         out: gets `results.json` and `metrics.json`.
-        refine: with the masks redrawn along the colours, see `inference.predict_video`.
+        refine, temporal: with the masks redrawn, see `inference.predict_video`.
     """
     videos = ("--annotations", data / "val.json", "--images", data / "val" / "JPEGImages")
-    _command("eval", model, *videos, "--out", out, *(["--refine"] if refine else []))
+    flags = ["--refine"] * refine + ["--temporal"] * temporal
+    _command("eval", model, *videos, "--out", out, *flags)
     return _figures(out / "metrics.json")
 
 

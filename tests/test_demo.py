@@ -19,7 +19,7 @@ def test_the_demo_leaves_metrics_curves_and_films(tmp_path, monkeypatch, capsys)
     out = tmp_path / "demo"
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert {"AP", "AP50", "AP75", "AR10", "box_fill_AP", "seconds", "seed"} <= metrics.keys()
-    assert {"AP", "AP50", "AP75", "mean_IoU"} <= metrics["refined"].keys()
+    assert {"AP", "AP50", "AP75", "mean_IoU"} <= metrics["refined"].keys() == metrics["temporal"].keys()
     assert metrics["seed"] == 3 and 0 <= metrics["AP"] <= 100
     assert (out / "curves.png").stat().st_size > 10_000
     frames, _, _ = read_frames(out / "overlay.mp4")

@@ -3,6 +3,7 @@
 import torch
 
 from maskfree_nb.fitted_masks import LEAST_SPAN, LIFTS, fit_to_boxes, span
+from maskfree_nb.temporal_links import temporal_links
 
 SIZE = (32, 32)
 
@@ -18,7 +19,8 @@ def filled(*corners: tuple[int, int, int, int]) -> torch.Tensor:
 def fitted(logits: torch.Tensor, inside: torch.Tensor, lab: torch.Tensor | None = None):
     """Fit masks at the size of the frame, over a frame of one colour unless another is given."""
     lab = torch.zeros(3, *SIZE) if lab is None else lab
-    return fit_to_boxes(logits, lab, inside, inside, SIZE, SIZE)
+    masks, spans = fit_to_boxes(logits[:, None], lab[None], inside[:, None], inside[:, None], SIZE, SIZE)
+    return masks[:, 0], spans[:, 0]
 
 
 def test_span_is_the_lesser_share_of_rows_and_columns():
@@ -64,8 +66,9 @@ def test_a_small_mask_does_not_vanish_where_all_around_looks_alike():
 def test_nothing_is_raised_where_no_span_is_asked_for():
     inside = filled((4, 4, 28, 28))
     core = torch.where(filled((12, 12, 20, 20)), 4.0, -1.5)
-    plain, spans = fit_to_boxes(core, torch.zeros(3, *SIZE), inside, inside, SIZE, SIZE, least_span=0)
-    raised, same = fit_to_boxes(core, torch.zeros(3, *SIZE), inside, inside, SIZE, SIZE, least_span=1)
+    given = (core[None], torch.zeros(1, 3, *SIZE), inside[None], inside[None], SIZE, SIZE)
+    plain, spans = fit_to_boxes(*given, least_span=0)
+    raised, same = fit_to_boxes(*given, least_span=1)
     assert plain.sum() < raised.sum() and spans.equal(same)
 
 
@@ -87,6 +90,38 @@ def test_the_video_may_be_of_another_size_than_the_frame_seen():
     inside = filled((4, 4, 28, 28)).repeat_interleave(2, 1).repeat_interleave(2, 2)  # 64 x 64
     cells = filled((4, 4, 28, 28))[:, ::2, ::2]  # the colour map: 16 x 16
     logits = torch.where(filled((4, 4, 28, 28))[:, ::4, ::4], 5.0, -5.0)  # the mask map: 8 x 8
-    masks, spans = fit_to_boxes(logits, torch.zeros(3, 16, 16), cells, inside, SIZE, SIZE)
-    assert masks.shape == (1, 64, 64) and spans.item() >= LEAST_SPAN
+    colours = torch.zeros(1, 3, 16, 16)
+    masks, spans = fit_to_boxes(logits[None], colours, cells[None], inside[None], SIZE, SIZE)
+    assert masks.shape == (1, 1, 64, 64) and spans.item() >= LEAST_SPAN
     assert (masks & inside).sum() / inside.sum() > 0.9
+
+
+def two_frames() -> tuple[torch.Tensor, ...]:
+    """Two objects over two frames, the second absent in the first: logits, colours and filled boxes."""
+    inside = torch.stack([filled((4, 4, 28, 28), (2, 2, 2, 2)), filled((4, 4, 28, 28), (1, 20, 13, 31))], 1)
+    logits = torch.where(inside, 3.0, -3.0)
+    logits[0, 1, :, 16:] = -1.5  # in its second frame the first object is seen by half
+    texture = 8 * torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
+    return logits, texture + 40 * inside[0].unsqueeze(1), inside
+
+
+def test_frames_drawn_together_without_links_are_the_frames_drawn_one_by_one():
+    logits, lab, inside = two_frames()
+    masks, spans = fit_to_boxes(logits, lab, inside, inside, SIZE, SIZE, least_span=0.9)
+    for t in range(2):
+        one = slice(t, t + 1)
+        alone = fit_to_boxes(
+            logits[:, one], lab[one], inside[:, one], inside[:, one], SIZE, SIZE, least_span=0.9
+        )
+        assert masks[:, one].equal(alone[0])
+        assert spans[:, one].nan_to_num(-1).equal(alone[1].nan_to_num(-1))
+
+
+def test_along_links_one_frame_mends_the_other():
+    logits, lab, inside = two_frames()
+    given = (logits, lab, inside, inside, SIZE, SIZE)
+    _, alone = fit_to_boxes(*given)
+    masks, spans = fit_to_boxes(*given, links=temporal_links(lab))
+    assert alone[0, 1] < 0.6 < 0.95 < spans[0, 1], "what the first frame saw is drawn in the second"
+    assert masks[0].equal(inside[0]) and not (masks & ~inside).any()
+    assert spans[1, 0].isnan() and not masks[1, 0].any()

@@ -44,21 +44,24 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("refine", [False, True])
-def test_every_model_is_scored_on_the_other_videos_and_the_page_says_so(fresh, folder, monkeypatch, refine):
+@pytest.mark.parametrize(("suffix", "flag"), [("", ""), ("_redrawn", "refine"), ("_temporal", "temporal")])
+def test_every_model_is_scored_on_the_other_videos_and_the_page_says_so(
+    fresh, folder, monkeypatch, suffix, flag
+):
     asked = []
-    name = "fresh_redrawn" if refine else "fresh"
+    name, flags = f"fresh{suffix}", {flag: True} if flag else {}
 
-    def evaluated(model, data, out, *, refine):
+    def evaluated(model, data, out, *, refine, temporal):
         asked.append(model.relative_to(folder).as_posix())
         videos = json.loads((data / "val.json").read_text())["videos"]
-        assert len(videos) == 3 and out == model.parent / name and refine == (name == "fresh_redrawn")
+        assert len(videos) == 3 and out == model.parent / name
+        assert (refine, temporal) == (flag == "refine", flag == "temporal")
         return {"AP": 40.0 if "masks" in asked[-1] else 30.0, **FIGURES}
 
     monkeypatch.setattr(fresh, "evaluated", evaluated)
     results = folder / "results"
     results.mkdir()
-    fresh.fresh_videos(folder, results / f"study_{name}.json", videos=3, refine=refine)
+    fresh.fresh_videos(folder, results / f"study_{name}.json", videos=3, **flags)
     assert asked == [f"{row}/seed_{seed}/model.safetensors" for row in ("masks", "boxes") for seed in (0, 2)]
     study = read_study(results / f"study_{name}.json")
     assert study.share_of_oracle() == 0.75 and study.data["sha256"] == DATA["sha256"]
@@ -67,8 +70,10 @@ def test_every_model_is_scored_on_the_other_videos_and_the_page_says_so(fresh, f
     page_of = importlib.import_module("results_page")
     page = page_of.page(results, page_of.read_studies(results))
     assert "**Scored on 3 other videos**, of seed 1" in page
-    assert f"python benchmarks/fresh_videos.py runs/study_main{' --refine' * refine}\n" in page
-    assert ("all masks redrawn along the colours" in page) == refine and "share of the oracle's AP" in page
+    assert f"python benchmarks/fresh_videos.py runs/study_main{f' --{flag}' * bool(flag)}\n" in page
+    assert ("all masks redrawn along the colours" in page) == bool(flag)
+    assert ("of the frames and the matches between them." in page) == (flag == "temporal")
+    assert "share of the oracle's AP" in page
 
 
 def test_the_study_s_own_videos_and_a_run_without_its_model_are_refused(fresh, folder):

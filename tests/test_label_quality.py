@@ -9,6 +9,7 @@ import pytest
 from maskfree_nb.data import rle
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.ytvis import load_ytvis
+from maskfree_nb.pretrained import pretrained
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("benchmarks")]
 
@@ -43,8 +44,25 @@ def test_a_set_is_measured_stored_beside_others_and_told_on_the_page(command, he
     twice = {**found, "label": "twice", "runs": [run, {way: value + 2 for way, value in run.items()}]}
     (tmp_path / "labels.json").write_text(json.dumps({"tiny": found, "twice": twice}))
     (text,) = command.label_section(tmp_path)
-    assert f"| four videos | 1 | {run['found']:.1f} | {run['redrawn']:.1f} | {run['labelled']:.1f} |" in text
+    assert f"| four videos | 1 | {run['found']:.1f} | {run['redrawn']:.1f} | " in text
+    drawn = (run[way] for way in ("labelled", "labelled_temporal", "labelled_shapes"))
+    assert " | " + " | ".join(f"{iou:.1f}" for iou in drawn) + " |" in text
     assert f"| twice | 2 | {run['found'] + 1:.1f} ± 1.4 |" in text and "four videos: by hand" in text
+
+
+def test_ways_are_measured_one_by_one_and_those_stored_stay(command, held_out, tmp_path):
+    given = ["tiny", "--annotations", str(held_out[0]), "--images", str(held_out[1]), "--out", str(tmp_path)]
+    command.main([*given, "--ways", "labelled", "--label", "four videos"])
+    first = json.loads((tmp_path / "labels.json").read_text())["tiny"]
+    command.main([*given, "--ways", "found"])
+    second = json.loads((tmp_path / "labels.json").read_text())["tiny"]
+    assert second["runs"][0].keys() == {"labelled", "found"} and second["label"] == "four videos"
+    assert {**second, "runs": first["runs"]} == first
+    (text,) = command.label_section(tmp_path)
+    found, labelled = (f"{second['runs'][0][way]:.1f}" for way in ("found", "labelled"))
+    assert f"| four videos | 1 | {found} |  |  |  | {labelled} |  |  |" in text
+    with pytest.raises(SystemExit, match="tiny is stored of 1 models, given are 2; give the same"):
+        command.main([*given, "--ways", "found", "--models", *2 * [str(pretrained())]])
 
 
 def test_frames_are_sorted_by_their_spans(command):

@@ -37,8 +37,10 @@ def test_the_default_model_gets_the_stored_figures_again(tmp_path):
     assert version == VERSION, "the data set has changed since: train the model again"
     make_embedded(tmp_path / "data", **sizes)
     held_out = (tmp_path / "data" / "val.json", tmp_path / "data" / "val" / "JPEGImages")
-    for refine, of in ((False, record["metrics"]), (True, record["metrics"]["refined"])):
-        report = evaluate_model(pretrained(), *held_out, refine=refine, progress=False)
+    figures = record["metrics"]
+    ways = (({}, figures), ({"refine": True}, figures["refined"]), ({"temporal": True}, figures["temporal"]))
+    for flags, of in ways:
+        report = evaluate_model(pretrained(), *held_out, **flags, progress=False)
         figures = torch.tensor(list(report.metrics().values()))
         stored = torch.tensor([of[name] for name in report.metrics()])
         assert_close(figures, stored, **TOL["AP again"])

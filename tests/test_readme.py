@@ -36,6 +36,9 @@ def test_readme_quotes_the_stored_model(readme):
     redrawn = (metrics["refined"][name] for name in ("AP", "AP50", "AP75", "mean_IoU"))
     sharper = "| the same masks, redrawn by `--refine` | "
     assert sharper + " | ".join(f"{value:.1f}" for value in redrawn) + " |" in readme
+    linked = (metrics["temporal"][name] for name in ("AP", "AP50", "AP75", "mean_IoU"))
+    sharpest = "| redrawn along matches too, by `--temporal` | "
+    assert sharpest + " | ".join(f"{value:.1f}" for value in linked) + " |" in readme
     assert f"| its masks replaced by their boxes | {metrics['box_fill_AP']:.1f} |" in readme
     assert f"took {metrics['seconds'] / 60:.0f} minutes on two CPU cores" in readme
 

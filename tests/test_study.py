@@ -17,22 +17,30 @@ from maskfree_nb.tkloss import TKLoss
 from maskfree_nb.viz.study import read_study
 
 SMALL = {"train_videos": 2, "train_frames": 3, "val_videos": 1, "val_frames": 2}
+DRAWN = {  # rows that learn from drawn masks: by which row, and whether by shapes
+    "boxes_drawn": ("boxes", False),
+    "boxinst_drawn": ("boxinst", False),
+    "boxes_shapes": ("boxes_short", True),
+    "boxinst_shapes": ("boxinst_short", True),
+}
 
 
 def test_the_rows_of_the_main_study_differ_in_what_supervises_the_masks_alone():
     rows = STUDIES["main"].rows
-    assert set(rows) == {"masks", "boxes", "boxinst", "tk", "projection", "boxes_drawn", "boxinst_drawn"}
-    assert {key for row in rows.values() for key in row.options} == {"criterion"}
+    short = {"boxes_short", "boxinst_short"}
+    assert set(rows) == {"masks", "boxes", "boxinst", "tk", "projection"} | short | set(DRAWN)
+    for name, row in rows.items():
+        own = {key: value for key, value in row.options.items() if key != "criterion"}
+        assert own == ({"steps": 800, "batch_size": 4} if name in short else {})
+        if name in short:
+            assert row.options["criterion"] == rows[name.removesuffix("_short")].options["criterion"]
     assert {key for row in rows.values() for key in row.options["criterion"]} == {
         "supervision",
         "pairwise_weight",
     }
     by_masks = [name for name, row in rows.items() if row.options["criterion"].get("supervision") == "masks"]
-    assert {name: rows[name].teacher for name in by_masks} == {
-        "masks": "",
-        "boxes_drawn": "boxes",
-        "boxinst_drawn": "boxinst",
-    }
+    drawn = {name: (rows[name].teacher, rows[name].shapes) for name in by_masks}
+    assert drawn == {"masks": ("", False), **DRAWN}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -46,7 +54,7 @@ def test_every_row_of_every_study_is_a_configuration_and_none_but_the_oracle_see
         frames = {**DEMO_DATA, **plan(name).data}["train_frames"]
         assert clips.num_frames <= frames and 0 < row.share <= 1 and 0 < row.contrast <= 1
         assert criterion.supervision in ("boxes", "boxinst") or "oracle" in row.label or row.teacher
-        seen.append((repr(options), row.share, row.contrast, row.teacher))
+        seen.append((repr(options), row.share, row.contrast, row.teacher, row.shapes))
     assert len(set(seen)) == len(seen)  # no two rows are the same run
 
 
@@ -108,6 +116,9 @@ def quick(monkeypatch):
             (path / "log.jsonl").write_text('{"step": 0, "seconds": 1.0}\n')
         elif verb == "label":
             assert path.exists(), "the teacher is trained by now"
+            shapes = path.parents[1].name == "boxinst_short"
+            assert ("--shapes" in rest) == shapes and ("--least-span" in rest) != shapes
+            rest = [word for word in rest if word != "--shapes"]
             named = dict(zip(rest[::2], rest[1::2], strict=True))
             data = path.parents[2] / "data"
             assert named["--annotations"] == data / "train.json"  # boxes alone
@@ -162,6 +173,8 @@ def test_a_row_learns_from_the_masks_that_another_draws_with_the_same_seed(tmp_p
         assert options["annotations"] == str(run / "annotations.json")
     count = len(quick)
     assert study.run_study("main", tmp_path, **wanted) == made and len(quick) == count
+    study.run_study("main", tmp_path, **{**wanted, "rows": ["boxinst_short", "boxinst_shapes"], "seeds": [0]})
+    assert [verb for verb, _ in quick[count:]].count("label") == 1
 
 
 @pytest.mark.parametrize("rows", [["boxes_drawn"], ["boxes_drawn", "boxes"]])

@@ -59,6 +59,7 @@ def evaluate_model(
     *,
     image_size: int | None = None,
     refine: bool = False,
+    temporal: bool = False,
     progress: bool = True,
 ) -> Report:
     """Predict every video of a data set with true masks and score the result.
@@ -67,7 +68,8 @@ def evaluate_model(
         model_path: a `model.safetensors` of `train`.
         annotations, images: a YouTube-VIS JSON file with masks, and the folder its file names are in.
         image_size: the shortest edge that frames are resized to, in pixels; None: the size trained at.
-        refine: redraw the masks along the colours of the frames, see `predict_video`.
+        refine, temporal: redraw the masks along the colours of the frames, and along the matches between
+            them, see `predict_video`.
         progress: show a progress bar.
 
     Raises:
@@ -78,7 +80,8 @@ def evaluate_model(
     check_categories(model_path, metadata, videos)
     verify_images(videos)
     size = image_size or metadata["image_size"]
-    results = predict_set(model, videos, image_size=size, refine=refine, progress=progress)
+    options = {"image_size": size, "refine": refine, "temporal": temporal}
+    results = predict_set(model, videos, **options, progress=progress)
     return Report(
         results=results,
         ap=evaluate_videos(annotations, results),

@@ -9,6 +9,7 @@ from torch import Tensor
 from maskfree_nb.mean_field import mean_field
 from maskfree_nb.model.pixel_decoder import resize
 from maskfree_nb.model.video_decoder import Prediction
+from maskfree_nb.temporal_links import Links
 
 
 class Instances(NamedTuple):
@@ -29,12 +30,13 @@ def top_instances(
     k: int = 10,
     clip: int = 0,
     lab: Tensor | None = None,
+    links: Links | None = None,
 ) -> Instances:
     """Return the `k` (query, class) pairs of highest probability, with their masks at the video's size.
 
     The score is the softmax probability of the class, no-object left out. A mask is resized to the padded
     frame, cropped to its valid part, resized to the video's size, and true where its logit is positive; frame
-    by frame, so that long videos need little more memory than their result.
+    by frame, so that long videos need little more memory than their result, unless there are `links`.
 
     Args:
         prediction: of a batch of clips.
@@ -45,6 +47,7 @@ def top_instances(
         clip: which clip of the batch.
         lab: float32 [T, 3, h', w'], CIE Lab of the padded frames; with it, masks are redrawn along its
             colours (`mean_field`), each within the box of its positive cells and a cell around that.
+        links: `temporal_links` of `lab`; with them, masks are redrawn along the matches between frames too.
 
     >>> prediction = Prediction(torch.tensor([[[3.0, 0.0, 0.0]]]), torch.ones(1, 1, 2, 8, 8))
     >>> instances = top_instances(prediction, (30, 32), (60, 64), (32, 32), k=1)
@@ -55,24 +58,25 @@ def top_instances(
     scores, order = probabilities.flatten().sort(descending=True, stable=True)
     scores, order = scores[:k], order[:k]
     queries, labels = order // probabilities.shape[1], order % probabilities.shape[1]
+    mask_logits = prediction.masks[clip][queries].float()  # [k, T, h, w]
+    if links is not None:
+        mask_logits = _redrawn(mask_logits, lab, links)
     height, width = valid_hw
     masks = []
-    for number, frame in enumerate(prediction.masks[clip][queries].float().unbind(1)):  # [k, h, w]
-        if lab is not None:
-            frame = _redrawn(frame, lab[number])
+    for number, frame in enumerate(mask_logits.unbind(1)):
+        if lab is not None and links is None:
+            frame = _redrawn(frame[:, None], lab[number : number + 1])[:, 0]
         valid = resize(frame[None], padded_hw)[..., :height, :width]
         masks.append(resize(valid, output_hw)[0] > 0)
     return Instances(scores, labels, queries, torch.stack(masks, dim=1))
 
 
-def _redrawn(mask_logits: Tensor, lab: Tensor) -> Tensor:
-    """Masks of one frame along its colours, positive inside: [k, h, w], [3, h', w'] -> [k, h', w']."""
+def _redrawn(mask_logits: Tensor, lab: Tensor, links: Links | None = None) -> Tensor:
+    """Masks along the colours, positive inside: [k, T, h, w], [T, 3, h', w'] -> [k, T, h', w']."""
     cells = F.max_pool2d((mask_logits > 0).float(), 3, 1, 1)  # positive, or next to one that is
-    boxes = _spanned(cells.amax(2, keepdim=True), 1) * _spanned(cells.amax(1, keepdim=True), 2)
-    logits = resize(mask_logits[None], lab.shape[-2:])[0]
-    inside = F.interpolate(boxes[None], lab.shape[-2:])[0] > 0
-    image_index = torch.zeros(len(logits), dtype=torch.int64, device=lab.device)
-    return mean_field(logits, lab[None], inside, image_index)
+    boxes = _spanned(cells.amax(3, keepdim=True), 2) * _spanned(cells.amax(2, keepdim=True), 3)
+    inside = F.interpolate(boxes, lab.shape[-2:]) > 0
+    return mean_field(resize(mask_logits, lab.shape[-2:]), lab, inside, links)
 
 
 def _spanned(marks: Tensor, dim: int) -> Tensor:
