@@ -20,7 +20,6 @@ LEAST_GAINS = {  # AP of one row over another
     ("boxes_drawn", "boxinst_drawn"): None,
     ("boxes_shapes", "boxes_drawn"): None,
     ("boxes_shapes", "boxinst_shapes"): 2,
-    ("boxes_shapes", "projection"): 5,
 }
 
 

@@ -52,11 +52,10 @@ DRAWN = (
     "(but how far masks are raised, to a span of 0.9, was chosen by those of 120 training videos)."
 )
 SHAPES = (
-    " Before a row of masks *by class shapes* a model is trained from boxes for 800 steps of 4 clips, a row of "
-    "its own; `maskfree label --shapes` draws its masks after those of their class that are most like each "
-    "(`shape_neighbours.py`), and the row trains on these for as many steps as the oracle. No true mask is "
-    "trained on; the constants of the shapes were chosen by those of the first 300 training videos, of which "
-    "the masks that a longer trained model drew were looked at first."
+    " Before a row of masks *by class shapes* a model is trained from boxes for 800 steps of 4 clips, a row "
+    "of its own; `maskfree label --shapes` draws its masks after those of their class that are most like "
+    "each (`shape_neighbours.py`), and the row trains on these for as many steps as the oracle. No true mask "
+    "is trained on; the constants of the shapes were chosen by those of the first 300 training videos."
 )
 REMARKS = {
     "study": DRAWN + SHAPES,

@@ -29,7 +29,8 @@ EXAMPLES = {
   maskfree predict runs/mine/model.safetensors folder_of_frames --out runs/my_video --score 0.3""",
     "label": """examples:
   maskfree train runs/mine --config demo --annotations boxes.json --images JPEGImages --image-size 160
-  maskfree label runs/mine/model.safetensors --annotations boxes.json --images JPEGImages --out masks.json""",
+  maskfree label runs/mine/model.safetensors --annotations boxes.json --images JPEGImages --out masks.json
+  maskfree label runs/mine/model.safetensors --annotations b.json --images JPEGs --out m.json --shapes""",
     "demo": """example:
   maskfree demo --out runs/demo""",
     "study": """examples:

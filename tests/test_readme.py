@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskfree_nb.criterion import CriterionConfig
+from maskfree_nb.shape_neighbours import K
 from maskfree_nb.study import merged
 from maskfree_nb.viz.study import Study, StudyRow, read_study
 
@@ -51,10 +52,11 @@ def test_readme_quotes_the_stored_studies(readme):
     for row in fresh.rows:
         shown = " | ".join(row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou"))
         assert f"| {row.label} | {shown} |" in readme
-    longest = max(seed["seconds"] for row in chosen.rows for seed in row.seeds)
+    whole = [row for row in chosen.rows if not row.name.endswith("_short")]
+    longest = max(seed["seconds"] for row in whole for seed in row.seeds)
     assert f"at most {math.ceil(longest / 60)} minutes on one core" in readme
     assert f"scored on {fresh.data['fresh']['val_videos']} videos that no choice was made by" in readme
-    shares = f"Boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
+    shares = f"By the losses of the paper boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
     assert (
         f"{shares}; on the 50 videos that the recipe was chosen by, {chosen.share_of_oracle():.0%}." in readme
     )
@@ -90,6 +92,23 @@ def test_readme_quotes_the_stored_studies(readme):
     assert f"together change that by {both}, and TK-Loss on top of pairwise by {tk[2]}." in readme
     real = [composites.row(name).mean("AP") for name in ("masks", "boxes", "boxinst")]
     assert "({:.1f} AP from masks, {:.1f} from boxes with TK-Loss, {:.1f} without;".format(*real) in readme
+
+
+def test_readme_quotes_what_class_shapes_bring(readme):
+    fresh, chosen = (read_study(ROOT / f"benchmarks/results/study{name}.json") for name in ("_fresh", ""))
+    share, share_of_50 = (f"{study.share_of_oracle('boxes_shapes'):.0%}" for study in (fresh, chosen))
+    assert f"**With class shapes boxes keep {share} of the oracle.**" in readme
+    found = fresh.row("boxes_shapes").text("AP")
+    assert f"as the oracle: {found} AP, {share} of the oracle's ({share_of_50} on the 50)." in readme
+    pairs = zip(chosen.row("boxes_short").seeds, chosen.row("boxes_shapes").seeds, strict=True)
+    minutes = max(short["seconds"] + drawn["seconds"] for short, drawn in pairs) / 60
+    assert f"take at most {math.ceil(minutes)} minutes on one core together" in readme
+    without = fresh.row("boxinst_shapes")
+    seeds = {1: "one seed", 2: "two seeds"}[len(without.seeds)]
+    assert f"without it, {without.text('AP')} ({seeds})." in readme
+    assert abs(without.mean("AP") - fresh.row("boxes_shapes").mean("AP")) < 2  # "not TK-Loss"
+    assert fresh.row("boxes_shapes").mean("AP") > fresh.row("boxes_drawn").mean("AP") + 2
+    assert f"the {K} nearest shapes of its class" in readme
 
 
 def test_readme_quotes_the_study_of_finer_composites(readme):
@@ -201,8 +220,10 @@ def test_readme_quotes_the_drawn_masks(readme):
             statistics.mean(run[way] for run in stored["runs"]) for way in ("found", "redrawn", "labelled")
         ]
         found, redrawn, labelled = (f"{mean:.1f}" for mean in means)
-        given = f"and {labelled} in given" if stored is embedded else f"{labelled} in the"
+        given = f"{labelled} in given" if stored is embedded else f"{labelled} in the"
         assert f"{start}{found} by itself, {redrawn} with `--refine`, {given} boxes" in readme
+    (run,) = embedded["runs"]
+    assert f"boxes, and {run['labelled_shapes']:.1f} there with `--shapes`," in readme
     least, *_, best = embedded["spans"]
     assert f"at least {best['from']} ({best['share']:.0f}% of them) the mean IoU is {best['iou']}," in readme
     assert f"below {least['to']} ({least['share']:.0f}%) it is {least['iou']}." in readme
