@@ -52,7 +52,7 @@ DRAWN = (
     "(but how far masks are raised, to a span of 0.9, was chosen by those of 120 training videos)."
 )
 SHAPES = (
-    " Before a row of masks *by class shapes* a model is trained from boxes for 800 steps of 4 clips, a row "
+    " Before a row of *class shapes* a model is trained from boxes for 800 steps of 4 clips, a row "
     "of its own; `maskfree label --shapes` draws its masks after those of their class that are most like "
     "each (`shape_neighbours.py`), and the row trains on these for as many steps as the oracle. No true mask "
     "is trained on; the constants of the shapes were chosen by those of the first 300 training videos."

@@ -148,9 +148,14 @@ def _drawn(
     if shapes is None:
         masks, spans = masks_in_boxes(model, frames, boxes, labels, **options)
     else:
-        masks, spans = masks_of_shapes(shapes, frames, boxes, stride=model.config.mask_stride, **options)
+        shapes, stride = shapes.to(_device(model)), model.config.mask_stride
+        masks, spans = masks_of_shapes(shapes, frames, boxes, stride=stride, **options)
     for track, *drawn in zip(tracks, masks.numpy(), spans.numpy(), strict=True):
         yield track.id, *drawn
+
+
+def _device(model: VideoMask2Former) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _given(videos: VideoSet, video: Video, tracks: list[Track]) -> tuple[Tensor, Tensor, Tensor]:
@@ -176,7 +181,8 @@ def _class_shapes(
         parts.append(Shapes(drawn[video.id][present], *kinds, *looks))
     if not parts:
         return {}
-    answers = nearest_shapes(Shapes(*(torch.cat(field) for field in zip(*parts, strict=True))))
+    whole = (torch.cat(field).to(_device(model)) for field in zip(*parts, strict=True))
+    answers = nearest_shapes(Shapes(*whole)).cpu()
     for shapes, answer in zip(drawn.values(), answers.split([len(part.maps) for part in parts]), strict=True):
         shapes[~shapes.isnan().any(-1).any(-1)] = answer
     return drawn

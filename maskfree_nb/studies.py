@@ -83,12 +83,8 @@ STUDIES = {
             "boxinst_drawn": _drawn("masks drawn by projection + pairwise", "boxinst"),
             "boxes_short": _short("projection + pairwise + TK"),
             "boxinst_short": _short("projection + pairwise", supervision="boxinst"),
-            "boxes_shapes": _drawn(
-                "masks by class shapes, from the short projection + pairwise + TK", "boxes_short", True
-            ),
-            "boxinst_shapes": _drawn(
-                "masks by class shapes, from the short projection + pairwise", "boxinst_short", True
-            ),
+            "boxes_shapes": _drawn("class shapes, short projection + pairwise + TK", "boxes_short", True),
+            "boxinst_shapes": _drawn("class shapes, short projection + pairwise", "boxinst_short", True),
         },
     ),
     "k": Plan("K, the most matches of a pixel", {f"k{k}": _tk(f"K = {k}", k=k) for k in (1, 3, 5, 7)}),
