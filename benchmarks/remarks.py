@@ -1,0 +1,39 @@
+"""What is said below the tables of the results page, by study: sentences, typed by hand."""
+
+DRAWN = (
+    "Behind a row of masks that another *draws* are two trainings, that of the other and one of its own on "
+    "the masks that the other drew into the training boxes (`maskfree label`): twice the steps, no true mask "
+    "(but how far masks are raised, to a span of 0.9, was chosen by those of 120 training videos)."
+)
+SHAPES = (
+    " Before a row of *class shapes* a model is trained from boxes for 800 steps of 4 clips, a row "
+    "of its own; `maskfree label --shapes` draws its masks after those of their class that are most like "
+    "each (`shape_neighbours.py`), and the row trains on these for as many steps as the oracle. No true mask "
+    "is trained on; the constants of the shapes were chosen by those of the first 300 training videos."
+)
+REMARKS = {
+    "study": DRAWN + SHAPES,
+    "study_fresh": DRAWN + SHAPES,
+    "study_fresh_redrawn": DRAWN,
+    "study_fresh_temporal": DRAWN,
+    "study_composites": "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: "
+    "the same objects and places are in both. Neither they nor their annotations are part of this project.",
+    "study_composites_fine": "In frames of this size composites look to the losses more as real clips do, by "
+    "`maskfree data stats`. A tenth of the weight, because at the whole of it TK-Loss took more away: see "
+    "*the weight of TK-Loss, composites of real video*, chosen after that run.",
+    "study_composites_weight": "What grows with the weight is the part that is missing inside of objects "
+    "(*missing, far*): at weight 5 an elephant and a bear lose the lower half, which is in shade (seen in "
+    "pictures). The runs of weight 0.5 are those of the main study in finer "
+    "frames, above.",
+    "study_clips": "The clips are of DAVIS 2016, their frames resized to a height of 160 pixels. The oracle, "
+    "which sees their true masks, says how well this model can draw them. The shipped model was trained "
+    "with TK-Loss, on the embedded videos: no row is free of it. What TK-Loss changes most is a swan: "
+    "without it, the masks take in the bank and the water between neck and back, which move against it.",
+    "study_clips_coarse": "As above, but with frames of 96 pixels, and so with masks of 24 x 43 cells.",
+    "study_clips_weight": "The runs of weight 5 are those of the main study of these clips, above. A tenth "
+    "of the weight adds little to the pairwise loss here.",
+    "study_length": "Ablations of 800 steps of 4 clips are trainings in which true masks are worth little "
+    "more than boxes; in the main study, of nearly four times as many clips, the gap is wider.",
+    "study_demo": "The model that ships is a third run of this training, by two processes.",
+    "study_collapse": "*every patch matches* sounds its alarm, but did not fail in so short a run.",
+}
