@@ -10,6 +10,7 @@ from golden_weights import golden_weight
 from tolerances import TOL
 
 from maskfree_nb.model.mask2former import VideoMask2Former, model_config, normalise_frames, pad_to_multiple
+from maskfree_nb.model.pixel_decoder import resize
 from maskfree_nb.model.position import position_2d, position_3d
 from maskfree_nb.model.postprocess import top_instances
 from maskfree_nb.model.video_decoder import blocked_keys
@@ -150,7 +151,13 @@ def test_inference(run, video):
     assert found.labels.tolist() == golden["inf_labels"].tolist()
     assert found.queries.tolist() == golden["inf_query"].tolist()
     bits = np.unpackbits(golden["inf_masks_packed"], axis=1)[:, : found.masks[0].numel()]
-    assert np.array_equal(found.masks.numpy(), bits.reshape(found.masks.shape))
+    flipped = found.masks.numpy() != bits.reshape(found.masks.shape)
+    height, width = video["valid_hw"].tolist()
+    padded = resize(predictions[-1].masks[0][found.queries].flatten(0, 1)[:, None].float(), padded_hw)
+    logits = resize(padded[..., :height, :width], output_hw)[:, 0].view(found.masks.shape)
+    assert (found.masks == (logits > 0)).all()
+    # on another processor a pixel on the threshold may flip, and no other
+    assert (logits.abs().numpy()[flipped] < TOL["oracle pred_masks"]["atol"]).all() and flipped.mean() < 1e-4
 
 
 def test_position():
