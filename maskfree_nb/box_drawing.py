@@ -69,10 +69,15 @@ def shapes_in_boxes(
 ) -> Tensor:
     """Draw masks into boxes as `masks_in_boxes` does, once and soft, each in the coordinates of its box.
 
-    Args: see `masks_in_boxes`.
+    Args:
+        model, frames, boxes, labels, image_size: see `masks_in_boxes`.
 
     Returns:
-        float32 [N, T, GRID, GRID], 0..1, what `nearest_shapes` asks and answers; NaN where there is no box.
+        float32 [N, T, GRID, GRID], 0..1, what `nearest_shapes` asks and answers; NaN where there is no box;
+        on the CPU.
+
+    Raises:
+        InputError: as `masks_in_boxes`.
     """
     boxed, logits = _seen(model, frames, boxes, labels, image_size)
     maps = torch.full((*boxes.shape[:2], GRID, GRID), torch.nan)
@@ -105,7 +110,15 @@ def masks_of_shapes(
 
     Returns:
         (masks, spans), see `masks_in_boxes`.
+
+    Raises:
+        InputError: boxes or shapes of another number of objects or frames.
     """
+    if boxes.shape != (len(shapes), len(frames), 4) or shapes.shape != (*boxes.shape[:2], GRID, GRID):
+        raise InputError(
+            f"boxes has shape {list(boxes.shape)} and shapes {list(shapes.shape)}, expected [N, T, 4] and "
+            f"[N, T, {GRID}, {GRID}] with T = {len(frames)} frames"
+        )
     ready = ready_video(frames, image_size)
     boxed = _boxed(ready.frames.to(shapes.device), ready.valid_hw, frames.shape[-2:], boxes, stride)
     logits = torch.logit(shapes.nan_to_num(0.5).clamp(1 - SUREST, SUREST))

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskfree_nb.fitted_masks import span
+
 GRID = 24  # cells of a shape along either side of its box
 K = 20  # shapes that are asked
 LEAST_SPAN = 0.95  # of its box: what a shape must reach to be asked
@@ -30,7 +32,14 @@ class Shapes(NamedTuple):
 
 
 def describe_boxes(boxes: Tensor, image_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return `aspects` and `cut` of `Shapes` for boxes [M, 4] in pixels of a frame of `image_hw`.
+    """Describe boxes as `Shapes` does.
+
+    Args:
+        boxes: float [M, 4], xyxy in pixels.
+        image_hw: height and width of their frames in pixels.
+
+    Returns:
+        (aspects, cut): float [M] and bool [M, 4].
 
     >>> describe_boxes(torch.tensor([[0.0, 2.0, 8.0, 10.0]]), (12, 16))
     (tensor([0.]), tensor([[ True, False, False, False]]))
@@ -50,7 +59,11 @@ def crop_to_boxes(maps: Tensor, boxes: Tensor, image_hw: tuple[int, int]) -> Ten
         image_hw: height and width in pixels that `maps` spans.
 
     Returns:
-        [M, GRID, GRID].
+        float [M, GRID, GRID].
+
+    >>> left_half = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]).expand(1, 4, 4)
+    >>> crop_to_boxes(left_half, torch.tensor([[0.0, 0.0, 1.0, 4.0]]), (4, 4)).mean().round(decimals=3)
+    tensor(1.)
     """
     cell = (torch.arange(GRID, device=maps.device) + 0.5) / GRID
     x1, y1, x2, y2 = (edge[:, None] for edge in boxes.to(maps).unbind(-1))
@@ -78,17 +91,9 @@ def spread_over_frames(shapes: Tensor, boxes: Tensor, image_hw: tuple[int, int],
 def _sampled(maps: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """Read [M, h, w] at shares of its width [M, x] and of its height [M, y]: [M, y, x]."""
     columns, rows = (2 * shares.nan_to_num() - 1 for shares in (columns, rows))
-    grid = torch.stack(
-        [columns[:, None].expand(-1, rows.shape[1], -1), rows[:, :, None].expand(-1, -1, columns.shape[1])],
-        -1,
-    )
+    high, wide = rows.shape[1], columns.shape[1]
+    grid = torch.stack([columns[:, None].expand(-1, high, -1), rows[:, :, None].expand(-1, -1, wide)], -1)
     return F.grid_sample(maps[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-
-
-def spans(maps: Tensor) -> Tensor:
-    """The least of the shares of rows and of columns with a cell above 0.5: [M, G, G] -> [M]."""
-    inside = maps > 0.5
-    return torch.minimum(*(inside.any(dim).float().mean(-1) for dim in (-1, -2)))
 
 
 @torch.no_grad()
@@ -96,7 +101,8 @@ def nearest_shapes(shapes: Shapes) -> Tensor:
     """What each shape would be, by the word of the K shapes of its class that are most like it.
 
     Where an object fades into what is behind it, its mask is torn off there, in every frame. Others of its
-    class fade elsewhere. Asked are those that span their boxes, mirrored ones too, of other tracks. The
+    class fade elsewhere. Asked are those that span their boxes, mirrored ones too, of other tracks. (This is
+    not in the paper: its K nearest are patches.) The
     distance of shape m, which is drawn anew, from shape s, which is asked, is
 
         d(m, s) = mean over cells of m (1 - s) + 0.8 (1 - m) s
@@ -119,7 +125,8 @@ def nearest_shapes(shapes: Shapes) -> Tensor:
     tensor(1.)
     """
     answers = shapes.maps.clone()
-    whole = spans(shapes.maps) >= LEAST_SPAN
+    drawn = shapes.maps > 0.5
+    whole = span(drawn, torch.ones_like(drawn)) >= LEAST_SPAN
     for label in shapes.labels.unique().tolist():
         of_class = (shapes.labels == label).nonzero()[:, 0]
         asked = _mirrored_too(shapes, _thinned(of_class[whole[of_class]]))

@@ -14,6 +14,7 @@ from maskfree_nb.data import rle
 from maskfree_nb.data.clips import video_frames
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.ytvis import load_ytvis
+from maskfree_nb.errors import InputError
 from maskfree_nb.evaluation.video_ap import mean_track_iou
 from maskfree_nb.inference import load_trained
 from maskfree_nb.labelling import label_boxes
@@ -125,6 +126,14 @@ def test_long_videos_are_drawn_in_parts_with_the_same_result(held_out, monkeypat
     monkeypatch.setattr("maskfree_nb.box_drawing.AT_ONCE", 3)  # of 4 frames: a part of three, a part of one
     for whole, parts in zip(together, both(), strict=True):
         assert whole.equal(parts)
+
+
+def test_shapes_and_boxes_that_do_not_fit_are_refused():
+    frames = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    for grid, count in ((GRID, 2), (5, 1)):
+        shapes, boxes = torch.zeros(1, 2, grid, grid), torch.zeros(count, 2, 4)
+        with pytest.raises(InputError, match="with T = 2 frames"):
+            masks_of_shapes(shapes, frames, boxes, stride=4)
 
 
 def test_objects_of_one_track_are_told_apart_by_annotation(held_out, monkeypatch):

@@ -16,7 +16,6 @@ from maskfree_nb.shape_neighbours import (
     crop_to_boxes,
     describe_boxes,
     nearest_shapes,
-    spans,
     spread_over_frames,
 )
 
@@ -67,17 +66,11 @@ def test_a_box_is_described_by_its_form_and_by_what_the_frame_cuts_off():
     assert cut.tolist() == [[True, True, False, False], [False, False, True, True], [False] * 4]
 
 
-def test_a_span_is_the_least_of_rows_and_columns():
-    maps = torch.zeros(3, GRID, GRID)
-    maps[1, : GRID // 2] = 1  # half of the rows, all columns
-    maps[2, :, 0] = 1
-    assert spans(maps).tolist() == [0.0, 0.5, pytest.approx(1 / GRID)]
-
-
 def naive(shapes: Shapes) -> torch.Tensor:
     """The definition, one shape and one cell sum after the other."""
     answers = shapes.maps.clone()
-    whole = [float(span) >= LEAST_SPAN for span in spans(shapes.maps)]
+    inside = shapes.maps > 0.5
+    whole = [min(m.any(0).sum(), m.any(1).sum()) >= LEAST_SPAN * GRID for m in inside]
     for m in range(len(answers)):
         found = []
         for s in range(len(answers)):
