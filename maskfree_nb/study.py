@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -158,7 +159,10 @@ def _run(
             model = out.parents[1] / row.teacher / out.name / "model.safetensors"
             given = ("--annotations", whole, "--images", images["train"])
             how = ["--shapes"] if row.shapes else ["--least-span", DRAWN_SPAN]
+            began = time.perf_counter()
             _command("label", model, *given, *how, "--out", annotations)
+            seconds = round(time.perf_counter() - began)
+            atomic.write_json(out / "drawing.json", {"drawing_seconds": seconds})
         if row.contrast < 1:
             for split, folder in frames.items():
                 fade_frames(folder, images[split], row.contrast)
@@ -169,12 +173,12 @@ def _run(
         validation = ("--annotations", data / "val.json", "--images", images["val"])
         _command("eval", out / "model.safetensors", *validation, "--out", out)
         print(f"{out}: {metrics.read_text()}", flush=True)
-    memory = out / "memory.json"
+    costs = [path for path in (out / "drawing.json", out / "memory.json") if path.exists()]
     return {
         "seed": seed,
         **_figures(metrics),
         **_of_the_log(out / "log.jsonl"),
-        **(json.loads(memory.read_text()) if memory.exists() else {}),
+        **{name: cost for path in costs for name, cost in json.loads(path.read_text()).items()},
     }
 
 

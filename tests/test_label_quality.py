@@ -52,15 +52,21 @@ def test_a_set_is_measured_stored_beside_others_and_told_on_the_page(command, he
 
 def test_ways_are_measured_one_by_one_and_those_stored_stay(command, held_out, tmp_path):
     given = ["tiny", "--annotations", str(held_out[0]), "--images", str(held_out[1]), "--out", str(tmp_path)]
-    command.main([*given, "--ways", "labelled", "--label", "four videos"])
+    command.main([*given, "--ways", "not_raised", "--label", "four videos"])
+    (text,) = command.label_section(tmp_path)  # without spans
+    assert "| four videos | 1 |  |  |  | " in text and text.count("four videos") == 2
+    command.main([*given, "--ways", "labelled"])
     first = json.loads((tmp_path / "labels.json").read_text())["tiny"]
     command.main([*given, "--ways", "found"])
     second = json.loads((tmp_path / "labels.json").read_text())["tiny"]
-    assert second["runs"][0].keys() == {"labelled", "found"} and second["label"] == "four videos"
+    assert second["runs"][0].keys() == {"not_raised", "labelled", "found"}
+    assert second["label"] == "four videos"
     assert {**second, "runs": first["runs"]} == first
     (text,) = command.label_section(tmp_path)
-    found, labelled = (f"{second['runs'][0][way]:.1f}" for way in ("found", "labelled"))
-    assert f"| four videos | 1 | {found} |  |  |  | {labelled} |  |  |" in text
+    found, not_raised, labelled = (
+        f"{second['runs'][0][way]:.1f}" for way in ("found", "not_raised", "labelled")
+    )
+    assert f"| four videos | 1 | {found} |  |  | {not_raised} | {labelled} |  |  |" in text
     with pytest.raises(SystemExit, match="tiny is stored of 1 models, given are 2; give the same"):
         command.main([*given, "--ways", "found", "--models", *2 * [str(pretrained())]])
 

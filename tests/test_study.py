@@ -171,6 +171,8 @@ def test_a_row_learns_from_the_masks_that_another_draws_with_the_same_seed(tmp_p
         options = json.loads((run / "options.json").read_text())
         assert options["criterion"]["supervision"] == "masks"
         assert options["annotations"] == str(run / "annotations.json")
+    boxes, drawn = (row["seeds"] for row in made["rows"])
+    assert all("drawing_seconds" in seed for seed in drawn) and not any("drawing_seconds" in s for s in boxes)
     count = len(quick)
     assert study.run_study("main", tmp_path, **wanted) == made and len(quick) == count
     study.run_study("main", tmp_path, **{**wanted, "rows": ["boxinst_short", "boxinst_shapes"], "seeds": [0]})
