@@ -56,7 +56,7 @@ def test_readme_quotes_the_stored_studies(readme):
     longest = max(seed["seconds"] for row in whole for seed in row.seeds)
     assert f"at most {math.ceil(longest / 60)} minutes on one core" in readme
     assert f"scored on {fresh.data['fresh']['val_videos']} videos that no choice was made by" in readme
-    shares = f"By the losses of the paper boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
+    shares = f"In one training boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
     assert (
         f"{shares}; on the 50 videos that the recipe was chosen by, {chosen.share_of_oracle():.0%}." in readme
     )
@@ -103,6 +103,8 @@ def test_readme_quotes_what_class_shapes_bring(readme):
     pairs = zip(chosen.row("boxes_short").seeds, chosen.row("boxes_shapes").seeds, strict=True)
     minutes = max(short["seconds"] + drawn["seconds"] for short, drawn in pairs) / 60
     assert f"take at most {math.ceil(minutes)} minutes on one core together" in readme
+    drawing = max(seed["drawing_seconds"] for seed in chosen.row("boxes_shapes").seeds) / 60
+    assert f"the drawing at most {math.ceil(drawing)} more" in readme
     without = fresh.row("boxinst_shapes")
     seeds = {1: "one seed", 2: "two seeds"}[len(without.seeds)]
     assert f"without it, {without.text('AP')} ({seeds})." in readme
