@@ -12,6 +12,7 @@ LEAST_SHARES = {  # None: no bar, as it has trained twice at full length
     "boxes": LEAST_SHARE,
     "boxes_drawn": None,
     "boxes_shapes": LEAST_SHARE,
+    "boxes_shapes_on": LEAST_SHARE,
 }
 LEAST_GAINS = {  # AP of one row over another
     ("boxes", "boxinst"): 2,
@@ -20,6 +21,7 @@ LEAST_GAINS = {  # AP of one row over another
     ("boxes_drawn", "boxinst_drawn"): None,
     ("boxes_shapes", "boxes_drawn"): None,
     ("boxes_shapes", "boxinst_shapes"): 2,
+    ("boxes_shapes_on", "boxes_shapes"): None,
 }
 
 

@@ -21,3 +21,8 @@ DEMO = {
     "batch_size": 8,
     "checkpoint_every": 400,
 }
+
+# What differs in the two trainings of `maskfree demo`: a first, short one, of a model whose masks serve as
+# shapes only, and a second, which goes on from its weights, on the masks drawn after these shapes.
+FIRST = {"steps": 800, "batch_size": 4}
+SECOND = {"steps": 1500, "criterion": {**DEMO["criterion"], "supervision": "masks"}}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from maskfree_nb.errors import InputError
+from maskfree_nb.recipes import FIRST
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Row:
         teacher: the row whose model, of the same seed, draws the masks that this one is trained on: those of
             the training boxes, see `labelling`. "": none.
         shapes: the teacher draws each mask after those of its class that are most like it.
+        goes_on: from the teacher's weights, not from nothing.
     """
 
     label: str
@@ -25,12 +27,13 @@ class Row:
     contrast: float = 1.0
     teacher: str = ""
     shapes: bool = False
+    goes_on: bool = False
 
     def __post_init__(self):
         if self.teacher and (self.share < 1 or self.contrast < 1):
             raise ValueError(f"row {self.label!r}: masks are drawn for all videos as they are, or not at all")
-        if self.shapes and not self.teacher:
-            raise ValueError(f"row {self.label!r}: shapes says how a teacher draws masks; it has none")
+        if (self.shapes or self.goes_on) and not self.teacher:
+            raise ValueError(f"row {self.label!r}: shapes and goes_on are of a teacher; it has none")
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,19 @@ def _criterion(label: str, **options) -> Row:
     return Row(label, {"criterion": options})
 
 
-def _drawn(label: str, teacher: str, shapes: bool = False) -> Row:
-    return Row(label, {"criterion": {"supervision": "masks"}}, teacher=teacher, shapes=shapes)
+def _drawn(label: str, teacher: str, shapes: bool = False, goes_on: bool = False) -> Row:
+    options = {"criterion": {"supervision": "masks"}}
+    return Row(label, options, teacher=teacher, shapes=shapes, goes_on=goes_on)
 
 
 def _short(label: str, **options) -> Row:
-    return Row(f"{label}, 800 steps of 4 clips", {**SHORT, "criterion": options})
+    return Row(f"{label}, 800 steps of 4 clips", {**FIRST, "criterion": options})
 
 
 def _tk(label: str, **options) -> Row:
     return Row(label, {"criterion": {"tk": options}})
 
 
-SHORT = {"steps": 800, "batch_size": 4}  # of a teacher whose masks serve as shapes only
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 STUDIES = {
     "main": Plan(
@@ -84,6 +87,9 @@ STUDIES = {
             "boxes_short": _short("projection + pairwise + TK"),
             "boxinst_short": _short("projection + pairwise", supervision="boxinst"),
             "boxes_shapes": _drawn("class shapes, short projection + pairwise + TK", "boxes_short", True),
+            "boxes_shapes_on": _drawn(
+                "class shapes, going on from the short training", "boxes_short", True, True
+            ),
             "boxinst_shapes": _drawn("class shapes, short projection + pairwise", "boxinst_short", True),
         },
     ),
@@ -207,7 +213,7 @@ FROM_THE_SHIPPED_MODEL = {
     "criterion": {"box_warmup": 0.0},
 }
 STUDIES["switches"] = Plan(
-    "other weights, neighbours and matches, in 400 more steps from the shipped model",
+    "other weights, neighbours and matches, in 400 more steps from tiny_boxes",
     {
         "recipe": Row("the recipe"),
         "masks": _criterion("true masks (the oracle)", supervision="masks"),

@@ -146,17 +146,19 @@ def _run(
     oracle = options["criterion"]["supervision"] == "masks" and not row.teacher
     whole = data / ("train_oracle.json" if oracle else "train.json")
     annotations = out / "annotations.json" if row.share < 1 or row.teacher else whole
+    model = out.parents[1] / row.teacher / out.name / "model.safetensors"  # of the teacher
+    if row.goes_on:
+        options["init"] = str(model)
     frames = {split: data / split / "JPEGImages" for split in ("train", "val")}
     images = {split: out / "faded" / split for split in frames} if row.contrast < 1 else frames
     config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=str(images["train"]))
-    _claim(out, config, sha256)
+    _claim(out, config, sha256, moving=("annotations", "images", *["init"] * row.goes_on))
     metrics = out / "metrics.json"
     if not metrics.exists():
         if row.share < 1:
             _thinned(whole, row.share, annotations)
         if row.teacher and not annotations.exists():
             teacher.result()
-            model = out.parents[1] / row.teacher / out.name / "model.safetensors"
             given = ("--annotations", whole, "--images", images["train"])
             how = ["--shapes"] if row.shapes else ["--least-span", DRAWN_SPAN]
             began = time.perf_counter()
@@ -208,12 +210,15 @@ def _figures(metrics: Path) -> dict:
     }
 
 
-def _claim(out: Path, config: TrainConfig, sha256: str) -> None:
-    """Take a run's folder, or refuse it where it holds a run with other settings or of other data."""
+def _claim(out: Path, config: TrainConfig, sha256: str, moving: tuple[str, ...]) -> None:
+    """Take a run's folder, or refuse it where it holds a run with other settings or of other data.
+
+    The settings `moving` are paths within the folder of the study, which may have been moved.
+    """
     options, data = out / "options.json", out / "data.json"
     now = json.loads(json.dumps(asdict(config)))
     before = json.loads(options.read_text()) if options.exists() else now
-    for name in now.keys() - {"annotations", "images"}:  # the folder may have been moved
+    for name in now.keys() - set(moving):
         if before.get(name) != now[name]:
             raise InputError(
                 f"{out}: holds a run whose {name} was {before.get(name)!r}, now {now[name]!r}; "

@@ -17,11 +17,12 @@ from maskfree_nb.tkloss import TKLoss
 from maskfree_nb.viz.study import read_study
 
 SMALL = {"train_videos": 2, "train_frames": 3, "val_videos": 1, "val_frames": 2}
-DRAWN = {  # rows that learn from drawn masks: by which row, and whether by shapes
-    "boxes_drawn": ("boxes", False),
-    "boxinst_drawn": ("boxinst", False),
-    "boxes_shapes": ("boxes_short", True),
-    "boxinst_shapes": ("boxinst_short", True),
+DRAWN = {  # rows that learn from drawn masks: by which row, by shapes or not, from its weights on or not
+    "boxes_drawn": ("boxes", False, False),
+    "boxinst_drawn": ("boxinst", False, False),
+    "boxes_shapes": ("boxes_short", True, False),
+    "boxes_shapes_on": ("boxes_short", True, True),
+    "boxinst_shapes": ("boxinst_short", True, False),
 }
 
 
@@ -39,8 +40,8 @@ def test_the_rows_of_the_main_study_differ_in_what_supervises_the_masks_alone():
         "pairwise_weight",
     }
     by_masks = [name for name, row in rows.items() if row.options["criterion"].get("supervision") == "masks"]
-    drawn = {name: (rows[name].teacher, rows[name].shapes) for name in by_masks}
-    assert drawn == {"masks": ("", False), **DRAWN}
+    drawn = {name: (rows[name].teacher, rows[name].shapes, rows[name].goes_on) for name in by_masks}
+    assert drawn == {"masks": ("", False, False), **DRAWN}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -54,7 +55,7 @@ def test_every_row_of_every_study_is_a_configuration_and_none_but_the_oracle_see
         frames = {**DEMO_DATA, **plan(name).data}["train_frames"]
         assert clips.num_frames <= frames and 0 < row.share <= 1 and 0 < row.contrast <= 1
         assert criterion.supervision in ("boxes", "boxinst") or "oracle" in row.label or row.teacher
-        seen.append((repr(options), row.share, row.contrast, row.teacher, row.shapes))
+        seen.append((repr(options), row.share, row.contrast, row.teacher, row.shapes, row.goes_on))
     assert len(set(seen)) == len(seen)  # no two rows are the same run
 
 
@@ -116,7 +117,7 @@ def quick(monkeypatch):
             (path / "log.jsonl").write_text('{"step": 0, "seconds": 1.0}\n')
         elif verb == "label":
             assert path.exists(), "the teacher is trained by now"
-            shapes = path.parents[1].name == "boxinst_short"
+            shapes = path.parents[1].name.endswith("_short")
             assert ("--shapes" in rest) == shapes and ("--least-span" in rest) != shapes
             rest = [word for word in rest if word != "--shapes"]
             named = dict(zip(rest[::2], rest[1::2], strict=True))
@@ -177,6 +178,18 @@ def test_a_row_learns_from_the_masks_that_another_draws_with_the_same_seed(tmp_p
     assert study.run_study("main", tmp_path, **wanted) == made and len(quick) == count
     study.run_study("main", tmp_path, **{**wanted, "rows": ["boxinst_short", "boxinst_shapes"], "seeds": [0]})
     assert [verb for verb, _ in quick[count:]].count("label") == 1
+
+
+def test_a_row_may_go_on_from_the_weights_of_the_model_that_draws_its_masks(tmp_path, quick):
+    rows = ["boxes_short", "boxes_shapes", "boxes_shapes_on"]
+    wanted = dict(rows=rows, seeds=[1], data=SMALL, steps=2)
+    made = study.run_study("main", tmp_path / "here", **wanted)
+    first, anew, on = (tmp_path / "here" / row / "seed_1" / "options.json" for row in rows)
+    inits = [json.loads(path.read_text())["init"] for path in (first, anew, on)]
+    assert inits == [None, None, str(first.with_name("model.safetensors"))]
+    count = len(quick)
+    (tmp_path / "here").rename(tmp_path / "there")  # the weights went with the folder
+    assert study.run_study("main", tmp_path / "there", **wanted) == made and len(quick) == count
 
 
 @pytest.mark.parametrize("rows", [["boxes_drawn"], ["boxes_drawn", "boxes"]])
