@@ -3,10 +3,11 @@
     python benchmarks/label_quality.py embedded --annotations val.json --images JPEGImages
     python benchmarks/label_quality.py clips --annotations I --images J --models runs/*/model.safetensors
 
-For each model (default: the one that ships) the mean IoU of the masks that it finds, of the same redrawn
-(`--refine`, `--temporal`), and of those that it draws when it is given the boxes, in several ways; and of the
-usual one the IoU of single frames by their span. Sets given in other calls stay in `labels.json`, which
-`results_page.py` reads; with `--ways`, so do the other ways of this set, whose models must be the same.
+For each model (default: `tiny_boxes`, which ships) the mean IoU of the masks that it finds, of the same
+redrawn (`--refine`, `--temporal`), and of those that it draws when it is given the boxes, in several ways;
+and of the usual one the IoU of single frames by their span. Sets given in other calls stay in
+`labels.json`, which `results_page.py` reads; with `--ways`, so do the other ways of this set, whose models
+must be the same.
 """
 
 import argparse
@@ -174,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("name", help="of the set, in the file")
     parser.add_argument("--annotations", type=Path, required=True, help="a YouTube-VIS file with true masks")
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--models", type=Path, nargs="+", default=[pretrained()])
+    parser.add_argument("--models", type=Path, nargs="+", default=[pretrained("tiny_boxes")])
     parser.add_argument("--label", help="of the set, for readers (default: its name)")
     parser.add_argument("--made", default="", help="how set and models were made, for readers")
     parser.add_argument("--ways", nargs="+", choices=WAYS, help="only these; those stored of the set stay")

@@ -8,8 +8,10 @@ DRAWN = (
 SHAPES = (
     " Before a row of *class shapes* a model is trained from boxes for 800 steps of 4 clips, a row "
     "of its own; `maskfree label --shapes` draws its masks after those of their class that are most like "
-    "each (`shape_neighbours.py`), and the row trains on these for as many steps as the oracle. No true mask "
-    "is trained on; the constants of the shapes were chosen by those of the first 300 training videos."
+    "each (`shape_neighbours.py`), and the row trains on these for as many steps as the oracle: from "
+    "nothing, or *going on* from the weights of the short training, a start that the oracle does not have. "
+    "No true mask is trained on; the constants of the shapes were chosen by those of the first 300 training "
+    "videos. `make demo` trains as the row that goes on, by two processes."
 )
 REMARKS = {
     "study": DRAWN + SHAPES,
@@ -26,7 +28,7 @@ REMARKS = {
     "pictures). The runs of weight 0.5 are those of the main study in finer "
     "frames, above.",
     "study_clips": "The clips are of DAVIS 2016, their frames resized to a height of 160 pixels. The oracle, "
-    "which sees their true masks, says how well this model can draw them. The shipped model was trained "
+    "which sees their true masks, says how well this model can draw them. `tiny_boxes` was trained "
     "with TK-Loss, on the embedded videos: no row is free of it. What TK-Loss changes most is a swan: "
     "without it, the masks take in the bank and the water between neck and back, which move against it.",
     "study_clips_coarse": "As above, but with frames of 96 pixels, and so with masks of 24 x 43 cells.",
@@ -34,6 +36,9 @@ REMARKS = {
     "of the weight adds little to the pairwise loss here.",
     "study_length": "Ablations of 800 steps of 4 clips are trainings in which true masks are worth little "
     "more than boxes; in the main study, of nearly four times as many clips, the gap is wider.",
-    "study_demo": "The model that ships is a third run of this training, by two processes.",
+    "study_start": "What the oracle makes of the start that the row which goes on has in the main study. "
+    "Both seeds have the start of its seed 0.",
+    "study_long": "`tiny_boxes`, which ships as well, is a third run of the training of *projection + "
+    "pairwise + TK*, by two processes.",
     "study_collapse": "*every patch matches* sounds its alarm, but did not fail in so short a run.",
 }

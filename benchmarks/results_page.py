@@ -25,14 +25,15 @@ from maskfree_nb.viz.study import FIGURES, ORACLE, Study, read_study, study_figu
 
 OTHER, REDRAWN = ", scored on videos that no choice was made by", ", masks redrawn along the colours"
 LINKED = ", masks redrawn along the colours and the matches between frames"
-LONG = ", in as many steps as the demo"
+LONG = ", in 3600 steps"
 TITLES = {  # of studies stored once more, with other settings or scores
     "study_fresh": OTHER,
     "study_fresh_redrawn": OTHER + REDRAWN,
     "study_fresh_temporal": OTHER + LINKED,
-    "study_demo": LONG,
-    "study_fresh_demo": LONG + OTHER,
-    "study_fresh_demo_redrawn": LONG + OTHER + REDRAWN,
+    "study_start": ", from the weights of a short training from boxes",
+    "study_long": LONG,
+    "study_fresh_long": LONG + OTHER,
+    "study_fresh_long_redrawn": LONG + OTHER + REDRAWN,
     "study_unfilled": "",
     "study_fresh_unfilled": OTHER,
     "study_composites_fine": ", in finer frames and with a tenth of the weight of TK-Loss",
@@ -45,7 +46,7 @@ KINDS = {  # in the titles, by what the videos are
 }
 JUDGED = [  # by the bars
     *("study", "study_fresh", "study_fresh_redrawn", "study_fresh_temporal"),
-    *("study_demo", "study_fresh_demo", "study_fresh_demo_redrawn"),
+    *("study_long", "study_fresh_long", "study_fresh_long_redrawn"),
 ]
 FOLDER = Path(__file__).parent / "results"
 REAL = [
@@ -136,8 +137,8 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
     title = question[0].upper() + question[1:] + KINDS[kind_of(study)] + TITLES.get(stem, "")
     if "fill" not in title and not study.settings.get("criterion", {}).get("fill_weight"):
         title += ", without the fill loss"
-    if "shipped" not in title and study.settings.get("init") == "tiny_boxes":
-        title += ", from the shipped model"
+    if "tiny_boxes" not in title and study.settings.get("init") == "tiny_boxes":
+        title += ", from tiny_boxes, which ships"
     language, code = command(study, stem)
     if "fresh" in study.data:
         suffix, flag, _ = _redrawn(study)

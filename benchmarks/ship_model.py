@@ -2,8 +2,9 @@
 
     make demo && python benchmarks/ship_model.py runs/demo
 
-Writes maskfree_nb/weights/tiny_boxes.safetensors and, beside it, tiny_boxes.json: the command, the
-configuration, the data set with its hash, the figures on held-out videos, every twentieth line of the log.
+Writes maskfree_nb/weights/tiny_shapes.safetensors and, beside it, tiny_shapes.json: the command, the
+configurations and every twentieth line of the logs of both trainings, the data set with its hash, the figures
+on held-out videos.
 """
 
 import json
@@ -17,22 +18,27 @@ from maskfree_nb.pretrained import WEIGHTS
 EVERY = 20  # lines of the log
 
 
-def ship(demo: Path, name: str = "tiny_boxes") -> None:
-    """Copy the model of the demo in folder `demo`, and write its record."""
-    config = json.loads((demo / "train" / "config.json").read_text())
-    for path in ("annotations", "images"):
-        config[path] = str(Path(config[path]).relative_to(demo))
-    log = [json.loads(line) for line in (demo / "train" / "log.jsonl").read_text().splitlines()]
+def ship(demo: Path, name: str = "tiny_shapes") -> None:
+    """Copy the model of the finished demo in folder `demo`, and write its record."""
     record = {
         "command": "make demo",
-        "config": config,
+        **_training(demo, "second"),
+        "first": _training(demo, "first"),
         "data": json.loads((demo / "data" / "dataset.json").read_text()),
         "metrics": json.loads((demo / "metrics.json").read_text()),
-        "log": [line for line in log if line["step"] % EVERY == 0 or line is log[-1]],
     }
     WEIGHTS.mkdir(exist_ok=True)
-    shutil.copyfile(demo / "train" / "model.safetensors", WEIGHTS / f"{name}.safetensors")
+    shutil.copyfile(demo / "second" / "model.safetensors", WEIGHTS / f"{name}.safetensors")
     atomic.write_json(WEIGHTS / f"{name}.json", record)
+
+
+def _training(demo: Path, name: str) -> dict:
+    """The configuration of one training, with paths as seen from the demo's folder, and its log."""
+    config = json.loads((demo / name / "config.json").read_text())
+    for path in ("annotations", "images", "init"):
+        config[path] = config[path] and str(Path(config[path]).relative_to(demo))
+    log = [json.loads(line) for line in (demo / name / "log.jsonl").read_text().splitlines()]
+    return {"config": config, "log": [line for line in log if line["step"] % EVERY == 0 or line is log[-1]]}
 
 
 if __name__ == "__main__":

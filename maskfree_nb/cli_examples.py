@@ -30,7 +30,9 @@ EXAMPLES = {
     "label": """examples:
   maskfree train runs/mine --config demo --annotations boxes.json --images JPEGImages --image-size 160
   maskfree label runs/mine/model.safetensors --annotations boxes.json --images JPEGImages --out masks.json
-  maskfree label runs/mine/model.safetensors --annotations b.json --images JPEGs --out m.json --shapes""",
+  maskfree label runs/mine/model.safetensors --annotations b.json --images JPEGs --out m.json --shapes
+  maskfree train runs/on --config demo --annotations m.json --images JPEGs --supervision masks \\
+      --set init=runs/mine/model.safetensors""",
     "demo": """example:
   maskfree demo --out runs/demo""",
     "study": """examples:

@@ -19,25 +19,44 @@ def test_the_demo_leaves_metrics_curves_and_films(tmp_path, monkeypatch, capsys)
     out = tmp_path / "demo"
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert {"AP", "AP50", "AP75", "AR10", "box_fill_AP", "seconds", "seed"} <= metrics.keys()
-    assert {"AP", "AP50", "AP75", "mean_IoU"} <= metrics["refined"].keys() == metrics["temporal"].keys()
+    for way in ("first", "refined", "temporal"):
+        assert {"AP", "AP50", "AP75", "mean_IoU"} <= metrics[way].keys()
     assert metrics["seed"] == 3 and 0 <= metrics["AP"] <= 100
-    assert (out / "curves.png").stat().st_size > 10_000
+    for curves in ("curves.png", "curves_first.png"):
+        assert (out / curves).stat().st_size > 10_000
     frames, _, _ = read_frames(out / "overlay.mp4")
     length = json.loads((out / "data" / "dataset.json").read_text())["val_frames"]
     assert len(frames) == 3 * length and (out / "overlay.gif").exists()
     printed = capsys.readouterr().out
     assert "AP50" in printed and f"AP {metrics['AP']:.1f} in" in printed
-    assert json.loads((out / "train" / "config.json").read_text())["preset"] == DEMO["preset"]
+    first, second = (json.loads((out / name / "config.json").read_text()) for name in ("first", "second"))
+    assert first["preset"] == second["preset"] == DEMO["preset"]
+    assert first["criterion"] == DEMO["criterion"] and first["batch_size"] == 4
+    assert second["criterion"] == {**DEMO["criterion"], "supervision": "masks"}
+    assert first["annotations"].endswith("data/train.json") and first["seed"] == second["seed"] == 3
+    assert second["annotations"] == str(out / "masks.json") and second["batch_size"] == 8
+    assert first["init"] is None and second["init"] == str(out / "first" / "model.safetensors")
+    drawn = json.loads((out / "masks.json").read_text())["annotations"]
+    assert drawn and all(any(track["segmentations"]) for track in drawn)
 
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     ship_model = importlib.import_module("ship_model")
     monkeypatch.setattr(ship_model, "WEIGHTS", tmp_path / "weights")
     ship_model.ship(out)
-    record = json.loads((tmp_path / "weights" / "tiny_boxes.json").read_text())
-    assert record["metrics"] == metrics and record["config"]["annotations"] == "data/train.json"
-    assert [line["step"] for line in record["log"]] == [0, 11]
-    shipped = (tmp_path / "weights" / "tiny_boxes.safetensors").read_bytes()
-    assert shipped == (out / "train" / "model.safetensors").read_bytes()
+    record = json.loads((tmp_path / "weights" / "tiny_shapes.json").read_text())
+    assert record["metrics"] == metrics and record["config"] == {
+        **second,
+        "annotations": "masks.json",
+        "images": "data/train/JPEGImages",
+        "init": "first/model.safetensors",
+    }
+    assert record["first"]["config"]["annotations"] == "data/train.json"
+    for log in (record["log"], record["first"]["log"]):
+        assert [line["step"] for line in log] == [0, 11]
+    shipped = (tmp_path / "weights" / "tiny_shapes.safetensors").read_bytes()
+    assert shipped == (out / "second" / "model.safetensors").read_bytes()
 
+    drawn_at = (out / "masks.json").stat().st_mtime_ns
     again = demo.run_demo(out, seed=3, processes=1, steps=12)
     assert again["AP"] == metrics["AP"]
+    assert (out / "masks.json").stat().st_mtime_ns == drawn_at  # what is done is not done again

@@ -68,7 +68,7 @@ def test_ways_are_measured_one_by_one_and_those_stored_stay(command, held_out, t
     )
     assert f"| four videos | 1 | {found} |  |  | {not_raised} | {labelled} |  |  |" in text
     with pytest.raises(SystemExit, match="tiny is stored of 1 models, given are 2; give the same"):
-        command.main([*given, "--ways", "found", "--models", *2 * [str(pretrained())]])
+        command.main([*given, "--ways", "found", "--models", *2 * [str(pretrained("tiny_boxes"))]])
 
 
 def test_frames_are_sorted_by_their_spans(command):

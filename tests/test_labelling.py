@@ -24,6 +24,7 @@ from maskfree_nb.pretrained import pretrained
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.training import train
 
+MODEL = pretrained("tiny_boxes")
 pytestmark = pytest.mark.slow
 
 
@@ -59,8 +60,8 @@ def mean_iou(truth: Path, labelled: Path) -> float:
 
 def test_masks_are_better_with_the_boxes_than_without(held_out, boxes_only, tmp_path):
     images = held_out / "val" / "JPEGImages"
-    done = label_boxes(pretrained(), boxes_only, images, tmp_path / "masks.json", progress=False)
-    found = evaluate_model(pretrained(), held_out / "val.json", images, refine=True, progress=False)
+    done = label_boxes(MODEL, boxes_only, images, tmp_path / "masks.json", progress=False)
+    found = evaluate_model(MODEL, held_out / "val.json", images, refine=True, progress=False)
     assert mean_iou(held_out / "val.json", done.path) > found.mean_iou + 0.01
     tracks = [track for video in load_ytvis(boxes_only, images, masks=False).videos for track in video.tracks]
     assert done.boxes == sum((~np.isnan(track.boxes[:, 0])).sum() for track in tracks)
@@ -69,7 +70,7 @@ def test_masks_are_better_with_the_boxes_than_without(held_out, boxes_only, tmp_
 
 def test_a_low_span_tells_a_bad_mask(held_out, boxes_only, tmp_path):
     images = held_out / "val" / "JPEGImages"
-    done = label_boxes(pretrained(), boxes_only, images, tmp_path / "masks.json", progress=False)
+    done = label_boxes(MODEL, boxes_only, images, tmp_path / "masks.json", progress=False)
     spans, ious = [], []
     truths = {t.id: t for v in load_ytvis(held_out / "val.json", images, masks=True).videos for t in v.tracks}
     for record in json.loads(done.path.read_text())["annotations"]:
@@ -94,7 +95,7 @@ def test_the_file_is_the_one_read_with_masks_that_can_be_trained_on(held_out, tm
     others[0]["bboxes"][1] = None
     (tmp_path / "given.json").write_text(json.dumps(content))
     done = label_boxes(
-        pretrained(), tmp_path / "given.json", images, tmp_path / "new" / "masks.json", progress=False
+        MODEL, tmp_path / "given.json", images, tmp_path / "new" / "masks.json", progress=False
     )
     written = json.loads(done.path.read_text())
     for before, after in zip(content["annotations"], written["annotations"], strict=True):
@@ -115,7 +116,7 @@ def test_the_file_is_the_one_read_with_masks_that_can_be_trained_on(held_out, tm
 
 
 def test_masks_stay_in_their_boxes_and_each_object_has_its_own(held_out):
-    model = load_trained(pretrained())[0]
+    model = load_trained(MODEL)[0]
     videos = load_ytvis(held_out / "val.json", held_out / "val" / "JPEGImages", masks=False)
     video = max(videos.videos, key=lambda video: len(video.tracks))
     boxes = torch.from_numpy(np.stack([track.boxes for track in video.tracks]))
@@ -194,7 +195,7 @@ def test_what_pads_a_frame_is_zero_for_the_model_as_in_training():
     ("cut", "image_size", "least"), [((0, 0), 128, 0.66), ((1, 1), None, 0.7), ((5, 9), 112, 0.66)]
 )
 def test_frames_of_other_sizes_get_good_masks_too(held_out, cut, image_size, least):
-    model = load_trained(pretrained())[0]
+    model = load_trained(MODEL)[0]
     videos = load_ytvis(held_out / "val.json", held_out / "val" / "JPEGImages", masks=True)
     ious = []
     for video in videos.videos[:6]:
@@ -220,7 +221,7 @@ def test_what_is_said_of_the_masks_is_what_was_written(held_out, boxes_only, tmp
     content["annotations"].append({**tiny, "id": 1000, "bboxes": [None] * len(tiny["bboxes"])})
     (tmp_path / "boxes.json").write_text(json.dumps(content))
     images = held_out / "val" / "JPEGImages"
-    done = label_boxes(pretrained(), tmp_path / "boxes.json", images, tmp_path / "masks.json", progress=False)
+    done = label_boxes(MODEL, tmp_path / "boxes.json", images, tmp_path / "masks.json", progress=False)
     pairs, means = [], {}
     for record in json.loads(done.path.read_text())["annotations"]:
         found = [
@@ -282,7 +283,7 @@ def test_the_command_says_what_it_wrote_and_where_to_look(held_out, boxes_only, 
     out = tmp_path / "masks.json"
     arguments = [
         "label",
-        pretrained(),
+        MODEL,
         "--annotations",
         boxes_only,
         "--images",

@@ -21,6 +21,7 @@ from maskfree_nb.labelling import label_boxes
 from maskfree_nb.pretrained import pretrained
 from maskfree_nb.shape_neighbours import GRID
 
+MODEL = pretrained("tiny_boxes")
 pytestmark = pytest.mark.slow
 
 
@@ -33,7 +34,7 @@ def held_out(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def drawn(held_out, path: Path, **options) -> tuple[float, list[dict]]:
-    label_boxes(pretrained(), *held_out, path, progress=False, **options)
+    label_boxes(MODEL, *held_out, path, progress=False, **options)
     records = json.loads(path.read_text())["annotations"]
     return mean_track_iou(held_out[0], [{**record, "score": 1.0} for record in records]), records
 
@@ -62,7 +63,7 @@ def test_the_command_draws_them_and_few_objects_are_drawn_by_the_model_alone(hel
     (tmp_path / "few.json").write_text(json.dumps(content))
     given = [
         "label",
-        str(pretrained()),
+        str(MODEL),
         "--annotations",
         str(tmp_path / "few.json"),
         "--images",
@@ -83,7 +84,7 @@ def test_nothing_to_draw_is_no_error(held_out, tmp_path):
         each["iscrowd"] = 1
     (tmp_path / "crowds.json").write_text(json.dumps(content))
     done = label_boxes(
-        pretrained(), tmp_path / "crowds.json", held_out[1], tmp_path / "m.json", shapes=True, progress=False
+        MODEL, tmp_path / "crowds.json", held_out[1], tmp_path / "m.json", shapes=True, progress=False
     )
     assert done.boxes == 0
 
@@ -91,7 +92,7 @@ def test_nothing_to_draw_is_no_error(held_out, tmp_path):
 @pytest.mark.parametrize("image_size", [None, 64])
 def test_soft_masks_in_boxes_are_those_of_masks_in_boxes(held_out, image_size, monkeypatch):
     """Drawn back from their shapes, masks are nearly the ones drawn at once, but that logits are raised."""
-    model = load_trained(pretrained())[0]
+    model = load_trained(MODEL)[0]
     videos = load_ytvis(*held_out, masks=False)
     video = max(videos.videos, key=lambda video: len(video.tracks))
     boxes = torch.from_numpy(np.stack([track.boxes for track in video.tracks]))
@@ -113,7 +114,7 @@ def test_soft_masks_in_boxes_are_those_of_masks_in_boxes(held_out, image_size, m
 
 
 def test_long_videos_are_drawn_in_parts_with_the_same_result(held_out, monkeypatch):
-    model = load_trained(pretrained())[0]
+    model = load_trained(MODEL)[0]
     videos = load_ytvis(*held_out, masks=False)
     frames = video_frames(videos, videos.videos[0])
     boxes, labels = torch.tensor([[[20.0, 20.0, 90.0, 80.0]] * len(frames)]), torch.tensor([0])
@@ -142,7 +143,7 @@ def test_objects_of_one_track_are_told_apart_by_annotation(held_out, monkeypatch
     monkeypatch.setattr(labelling, "nearest_shapes", lambda shapes: seen.append(shapes) or shapes.maps)
     videos = load_ytvis(*held_out, masks=False)
     tracks = [track for video in videos.videos for track in video.tracks]
-    labelling._class_shapes(load_trained(pretrained())[0], videos, None, False)
+    labelling._class_shapes(load_trained(MODEL)[0], videos, None, False)
     (shapes,) = seen
     boxes = [
         (track.id, track.category, box) for track in tracks for box in track.boxes if not np.isnan(box[0])

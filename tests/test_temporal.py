@@ -16,6 +16,7 @@ from maskfree_nb.inference import load_trained, predict_video
 from maskfree_nb.labelling import label_boxes, masks_in_boxes
 from maskfree_nb.pretrained import pretrained
 
+MODEL = pretrained("tiny_boxes")
 pytestmark = pytest.mark.slow
 
 
@@ -29,7 +30,7 @@ def held_out(tmp_path_factory) -> tuple[Path, Path]:
 
 def test_masks_found_get_better_the_more_they_listen_to(held_out):
     reports = [
-        evaluate_model(pretrained(), *held_out, progress=False, **options)
+        evaluate_model(MODEL, *held_out, progress=False, **options)
         for options in ({}, {"refine": True}, {"temporal": True})
     ]
     found, redrawn, linked = (report.mean_iou for report in reports)
@@ -40,7 +41,7 @@ def test_masks_drawn_into_boxes_get_better_too(held_out, tmp_path):
     ious = []
     for temporal in (False, True):
         path = tmp_path / "masks.json"
-        label_boxes(pretrained(), *held_out, path, temporal=temporal, progress=False)
+        label_boxes(MODEL, *held_out, path, temporal=temporal, progress=False)
         records = json.loads(path.read_text())["annotations"]
         ious.append(mean_track_iou(held_out[0], [{**record, "score": 1.0} for record in records]))
     assert ious[0] + 0.001 < ious[1]
@@ -48,7 +49,7 @@ def test_masks_drawn_into_boxes_get_better_too(held_out, tmp_path):
 
 @pytest.mark.parametrize(("size", "count"), [((50, 75), 3), ((96, 128), 1), ((33, 40), 2)])
 def test_frames_of_any_size_and_number(held_out, size, count):
-    model, _ = load_trained(pretrained())
+    model, _ = load_trained(MODEL)
     videos = load_ytvis(*held_out, masks=False)
     frames = video_frames(videos, videos.videos[0])[:count, :, : size[0], : size[1]]
     tracks = predict_video(model, frames, temporal=True)
@@ -72,17 +73,17 @@ def test_the_commands_take_it(held_out, tmp_path, capsys):
     Path(data[1]).write_text(json.dumps(small))
     scores, labels = [], []
     for flags in (["--refine"], ["--temporal"], ["--refine", "--temporal"]):
-        assert main(["eval", str(pretrained()), *data, *flags, "--out", str(tmp_path / "eval")]) == 0
+        assert main(["eval", str(MODEL), *data, *flags, "--out", str(tmp_path / "eval")]) == 0
         scores.append(json.loads((tmp_path / "eval" / "results.json").read_text()))
     assert scores[0] != scores[1] == scores[2]
     for flags in ([], ["--temporal"]):
         out = str(tmp_path / "masks.json")
-        assert main(["label", str(pretrained()), *data, *flags, "--out", out]) == 0
+        assert main(["label", str(MODEL), *data, *flags, "--out", out]) == 0
         labels.append(Path(out).read_text())
     assert labels[0] != labels[1]
     source = str(images / Path(small["videos"][0]["file_names"][0]).parent)
     out = str(tmp_path / "predict")
-    assert main(["predict", str(pretrained()), source, "--temporal", "--out", out]) == 0
+    assert main(["predict", str(MODEL), source, "--temporal", "--out", out]) == 0
     tracks = json.loads((tmp_path / "predict" / "results.json").read_text())
     assert [each["segmentations"] for each in tracks] == [
         each["segmentations"] for each in scores[1] if each["video_id"] == small["videos"][0]["id"]
