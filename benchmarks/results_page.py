@@ -25,12 +25,13 @@ from maskfree_nb.viz.study import FIGURES, ORACLE, Study, read_study, study_figu
 
 OTHER, REDRAWN = ", scored on videos that no choice was made by", ", masks redrawn along the colours"
 LINKED = ", masks redrawn along the colours and the matches between frames"
-LONG = ", in 3600 steps"
+LONG, START = ", in 3600 steps", ", from the weights of a short training from boxes"
 TITLES = {  # of studies stored once more, with other settings or scores
     "study_fresh": OTHER,
     "study_fresh_redrawn": OTHER + REDRAWN,
     "study_fresh_temporal": OTHER + LINKED,
-    "study_start": ", from the weights of a short training from boxes",
+    "study_start": START,
+    "study_fresh_start": START + OTHER,
     "study_long": LONG,
     "study_fresh_long": LONG + OTHER,
     "study_fresh_long_redrawn": LONG + OTHER + REDRAWN,

@@ -100,15 +100,28 @@ def test_readme_quotes_the_stored_studies(readme):
 
 
 def test_readme_quotes_what_class_shapes_bring(readme):
-    fresh, chosen = (read_study(ROOT / f"benchmarks/results/study{name}.json") for name in ("_fresh", ""))
+    fresh, chosen, fresh_start, start = (
+        read_study(ROOT / f"benchmarks/results/study{name}.json")
+        for name in ("_fresh", "", "_fresh_start", "_start")
+    )
     on, anew = (
         [f"{study.share_of_oracle(name):.0%}" for study in (fresh, chosen)]
         for name in ("boxes_shapes_on", "boxes_shapes")
     )
     found_on, found_anew = (fresh.row(name).text("AP") for name in ("boxes_shapes_on", "boxes_shapes"))
-    assert f"**With class shapes boxes keep {on[0]} of the oracle.**" in readme
-    assert f"as the oracle: {found_on} AP, {on[0]} of the oracle's ({on[1]} on the 50)." in readme
-    assert f"it reaches {found_anew} AP, {anew[0]} ({anew[1]} on the 50)." in readme
+    assert f"**With class shapes boxes keep {anew[0]} of the oracle.**" in readme
+    assert f"as the oracle: {found_anew} AP, {anew[0]} of the oracle's ({anew[1]} on the 50)." in readme
+    assert f"it is {found_on} AP, {on[0]} of that oracle's ({on[1]} on the 50);" in readme
+    started = [  # of an oracle with the same start
+        f"{study.row('boxes_shapes_on').mean('AP') / with_start.row('masks').mean('AP'):.0%}"
+        for study, with_start in ((fresh, fresh_start), (chosen, start))
+    ]
+    assert start.settings["steps"] == chosen.settings["steps"] and start.settings["init"].endswith(
+        "boxes_short/seed_0/model.safetensors"
+    )
+    sentence = "of the {} of an oracle that goes on from such weights as well (two seeds), {} ({} on the 50)."
+    oracle = fresh_start.row("masks")
+    assert sentence.format(oracle.text("AP"), *started) in readme and len(oracle.seeds) == 2
     short = {seed["seed"]: seed["seconds"] for seed in chosen.row("boxes_short").seeds}
     runs = [seed for name in ("boxes_shapes", "boxes_shapes_on") for seed in chosen.row(name).seeds]
     minutes = max(short[seed["seed"]] + seed["seconds"] for seed in runs) / 60
