@@ -1,17 +1,19 @@
 """What is said below the tables of the results page, by study: sentences, typed by hand."""
 
+from maskfree_nb.recipes import FIRST
+
 DRAWN = (
     "Behind a row of masks that another *draws* are two trainings, that of the other and one of its own on "
     "the masks that the other drew into the training boxes (`maskfree label`): twice the steps, no true mask "
     "(but how far masks are raised, to a span of 0.9, was chosen by those of 120 training videos)."
 )
 SHAPES = (
-    " Before a row of *class shapes* a model is trained from boxes for 800 steps of 4 clips, a row "
-    "of its own; `maskfree label --shapes` draws its masks after those of their class that are most like "
-    "each (`shape_neighbours.py`), and the row trains on these for as many steps as the oracle: from "
-    "nothing, or *going on* from the weights of the short training, a start that the oracle does not have. "
-    "No true mask is trained on; the constants of the shapes were chosen by those of the first 300 training "
-    "videos. `make demo` trains as the row that goes on, by two processes."
+    f" Before a row of *class shapes* a model is trained from boxes for {FIRST['steps']} steps of "
+    f"{FIRST['batch_size']} clips, a row of its own; `maskfree label --shapes` draws its masks after those "
+    "of their class that are most like each (`shape_neighbours.py`), and the row trains on these for as many "
+    "steps as the oracle: from nothing, or *going on* from the weights of the short training, a start that "
+    "the oracle does not have. No true mask is trained on; the constants of the shapes were chosen by those "
+    "of the first 300 training videos. `make demo` trains as the row that goes on, by two processes."
 )
 REMARKS = {
     "study": DRAWN + SHAPES,

@@ -80,7 +80,7 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
     print(f"and along the matches between frames (--temporal): AP {others['temporal']['AP']:.1f}")
     plot_training(out / "first" / "log.jsonl", out / "curves_first.png")
     plot_training(out / "second" / "log.jsonl", out / "curves.png")
-    draw_best_videos(second, data, out)
+    draw_first_videos(second, data, out)
     seconds = round(time.perf_counter() - began, 1)
     metrics = {**report.metrics(), **others, "seconds": seconds, "seed": seed}
     atomic.write_json(out / "metrics.json", metrics, indent=2)
@@ -99,7 +99,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def draw_best_videos(model_path: Path, data: Path, out: Path, count: int = 3) -> None:
+def draw_first_videos(model_path: Path, data: Path, out: Path, count: int = 3) -> None:
     """Draw the predicted tracks over the first `count` held-out videos, one after another."""
     model, metadata = load_trained(model_path)
     videos = load_ytvis(data / "val.json", data / "val" / "JPEGImages", masks=False)

@@ -65,7 +65,8 @@ def _drawn(label: str, teacher: str, shapes: bool = False, goes_on: bool = False
 
 
 def _short(label: str, **options) -> Row:
-    return Row(f"{label}, 800 steps of 4 clips", {**FIRST, "criterion": options})
+    label += ", {steps} steps of {batch_size} clips".format(**FIRST)
+    return Row(label, {**FIRST, "criterion": options})
 
 
 def _tk(label: str, **options) -> Row:
@@ -204,7 +205,7 @@ STUDIES["variants"] = Plan(
     },
     settings={"criterion": {"fill_weight": 0.0}},
 )
-FROM_THE_SHIPPED_MODEL = {
+FROM_TINY_BOXES = {
     "init": "tiny_boxes",
     "steps": 400,
     "batch_size": 4,
@@ -228,7 +229,7 @@ STUDIES["switches"] = Plan(
         "loose": _tk("matches of similarity 0.0005 (recipe: 0.05)", threshold=0.0005),
         "tube_5": Row("T = 5, 3 clips a step", {"clips": {"num_frames": 5}, "batch_size": 3}),
     },
-    settings=FROM_THE_SHIPPED_MODEL,
+    settings=FROM_TINY_BOXES,
 )
 STUDIES["fixed"] = Plan(
     "what supervises the masks, under a fixed camera before a fine, strong texture",

@@ -146,9 +146,9 @@ def _run(
     oracle = options["criterion"]["supervision"] == "masks" and not row.teacher
     whole = data / ("train_oracle.json" if oracle else "train.json")
     annotations = out / "annotations.json" if row.share < 1 or row.teacher else whole
-    model = out.parents[1] / row.teacher / out.name / "model.safetensors"  # of the teacher
+    taught_by = out.parents[1] / row.teacher / out.name / "model.safetensors"  # if it has a teacher
     if row.goes_on:
-        options["init"] = str(model)
+        options["init"] = str(taught_by)
     frames = {split: data / split / "JPEGImages" for split in ("train", "val")}
     images = {split: out / "faded" / split for split in frames} if row.contrast < 1 else frames
     config = TrainConfig(**options, seed=seed, annotations=str(annotations), images=str(images["train"]))
@@ -162,7 +162,7 @@ def _run(
             given = ("--annotations", whole, "--images", images["train"])
             how = ["--shapes"] if row.shapes else ["--least-span", DRAWN_SPAN]
             began = time.perf_counter()
-            _command("label", model, *given, *how, "--out", annotations)
+            _command("label", taught_by, *given, *how, "--out", annotations)
             seconds = round(time.perf_counter() - began)
             atomic.write_json(out / "drawing.json", {"drawing_seconds": seconds})
         if row.contrast < 1:

@@ -85,7 +85,7 @@ def test_directions_leave_out_what_is_hardly_pulled(command):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
-    """The shipped model as every row of a small study."""
+    """`tiny_boxes` as every row of a small study."""
     folder = tmp_path_factory.mktemp("study")
     make_embedded(folder / "data", train_videos=8, val_videos=1)
     data = json.loads((folder / "data" / "dataset.json").read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskfree_nb.criterion import CriterionConfig
-from maskfree_nb.recipes import DEMO, SECOND
+from maskfree_nb.recipes import DEMO, FIRST, SECOND
 from maskfree_nb.shape_neighbours import K
 from maskfree_nb.study import merged
 from maskfree_nb.viz.study import Study, StudyRow, read_study
@@ -57,6 +57,10 @@ def test_readme_quotes_the_stored_studies(readme):
     for row in fresh.rows:
         shown = " | ".join(row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou"))
         assert f"| {row.label} | {shown} |" in readme
+    two_seeds = {row.name for row in fresh.rows if len(row.seeds) == 2}
+    assert "three seeds (two of the rows of 800 steps and of class shapes that have no TK)" in readme
+    assert two_seeds == {"boxinst_short", "boxinst_shapes"}
+    assert {len(row.seeds) for row in fresh.rows if row.name not in two_seeds} == {3}
     whole = [row for row in chosen.rows if not row.name.endswith("_short")]
     longest = max(seed["seconds"] for row in whole for seed in row.seeds)
     assert f"at most {math.ceil(longest / 60)} minutes on one core" in readme
@@ -134,6 +138,9 @@ def test_readme_quotes_what_class_shapes_bring(readme):
     assert abs(without.mean("AP") - fresh.row("boxes_shapes").mean("AP")) < 2  # "not TK-Loss"
     assert fresh.row("boxes_shapes").mean("AP") > fresh.row("boxes_drawn").mean("AP") + 2
     assert f"the {K} nearest shapes of its class" in readme
+    clips = {"first": FIRST["steps"] * FIRST["batch_size"], "then": SECOND["steps"] * DEMO["batch_size"]}
+    assert "a quarter more clips than the oracle" in readme and 0.2 < clips["first"] / clips["then"] < 0.3
+    assert "for {steps} steps of {batch_size} clips, draws masks into".format(**FIRST) in readme
 
 
 def test_readme_quotes_the_study_of_finer_composites(readme):
@@ -203,6 +210,11 @@ def test_readme_quotes_the_spread_of_the_models_that_ship(readme):
     assert f"({statistics.mean(runs):.1f} ± {statistics.stdev(runs):.1f} AP over three seeds)" in readme
     minutes = [seed["seconds"] / 60 for row in long.rows for seed in row.seeds]
     assert f"({min(minutes):.0f} to {max(minutes):.0f} minutes on one core)" in readme
+
+
+def test_readme_gives_the_commands_of_the_demo_s_trainings(readme):
+    assert "--steps {steps} --batch-size {batch_size} ".format(**FIRST) in readme
+    assert f"--steps {SECOND['steps']} --supervision {SECOND['criterion']['supervision']} " in readme
 
 
 def test_the_shipped_model_lies_within_the_spread_that_readme_states():
