@@ -69,3 +69,27 @@ def test_missing_image_folder(fresh, tmp_path):
     videos = replace(fresh[0], image_root=tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"nowhere: no such folder, expected the images of .*train\.json"):
         verify_images(videos)
+
+
+@pytest.mark.parametrize("given", [".", "set", "set/JPEGImages/3"])
+def test_neighbouring_image_folder_is_named(tmp_path, given):
+    """Folders too high or too low: the message names the one that the file names are relative to."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    videos = drawn_videos.load(folder, drawn_videos.draw(folder))
+    with pytest.raises(InputError, match="does not exist; ") as error:
+        verify_images(replace(videos, image_root=tmp_path / given))
+    assert f" in {videos.image_root}: " in str(error.value)
+
+
+def test_missing_image_elsewhere_too(fresh, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="does not exist; file_names are relative to the folder"):
+        verify_images(replace(fresh[0], image_root=tmp_path / "empty"))
+
+
+def test_missing_image_of_an_absolute_path(fresh, tmp_path):
+    (video, *_), name = fresh[0].videos, str(tmp_path / "gone" / "0.jpg")
+    video = replace(video, file_names=(name, *video.file_names[1:]))
+    with pytest.raises(InputError, match=f"{name} does not exist; its whole path stands in file_names"):
+        verify_images(replace(fresh[0], videos=(video,)))

@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,12 +33,26 @@ def opened_frame(video_set: VideoSet, video: Video, frame: int) -> Iterator[Imag
             if image.size == expected:
                 yield image
     except FileNotFoundError as error:
-        raise InputError(f"{where} does not exist") from error
+        remedy = _folder_that_has(video.file_names[frame], video_set.image_root)
+        raise InputError(f"{where} does not exist; {remedy}") from error
     except READ_ERRORS as error:
         raise InputError(f"{where} cannot be read as an image: {error}") from error
     if image.size != expected:
         given, wanted = (f"{width}x{height}" for width, height in (image.size, expected))
         raise InputError(f"{where} is {given} pixels, the annotations say {wanted} (width x height)")
+
+
+def _folder_that_has(file_name: str, root: Path) -> str:
+    """Say which folder near `root` the file's name is relative to, as it is not `root` itself."""
+    if Path(file_name).is_absolute():
+        return (
+            "its whole path stands in file_names, so the folder of the images that was given does not matter"
+        )
+    name = escape(file_name)
+    for found in (*root.glob(f"*/{name}"), *root.glob(f"*/*/{name}"), *root.parent.glob(name)):
+        folder = str(found).removesuffix(file_name).rstrip("/")
+        return f"there is such a file in {folder}: if file_names are relative to that, give that folder"
+    return "file_names are relative to the folder of the images that was given"
 
 
 def read_frame(video_set: VideoSet, video: Video, frame: int) -> Tensor:
