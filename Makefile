@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests run in so many processes, each of one thread; a file, or a notebook, stays in one of them.
+WORKERS ?= 2
 # One OpenMP team that sleeps while it waits: on shared machines spinning threads cost more than they bring.
 export OMP_WAIT_POLICY := PASSIVE
 
@@ -35,12 +37,13 @@ demo: .venv/.done
 test: export OMP_NUM_THREADS := 1
 test: .venv/.done
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 \
+		--numprocesses=$(WORKERS) --dist=loadfile \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=300 \
 		tests maskfree_nb notebooks
 
 test-fast: export OMP_NUM_THREADS := 1
 test-fast: .venv/.done
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m 'not slow'
 
 notebooks: .venv/.done
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False \

@@ -19,7 +19,6 @@ REMARKS = {
     "study": DRAWN + SHAPES,
     "study_fresh": DRAWN + SHAPES,
     "study_fresh_redrawn": DRAWN,
-    "study_fresh_temporal": DRAWN,
     "study_composites": "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: "
     "the same objects and places are in both. Neither they nor their annotations are part of this project.",
     "study_composites_fine": "In frames of this size composites look to the losses more as real clips do, by "

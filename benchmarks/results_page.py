@@ -16,6 +16,7 @@ from pulls_section import pulls_section
 from reach_section import reach_section
 from remarks import REMARKS
 from residual_section import read_residuals, residual_section
+from score_again import suffix
 from study_command import CLIPS, COMPOSITES, EMBEDDED, command, folder_of, kind_of
 from track_ious import track_section
 
@@ -23,18 +24,14 @@ from maskfree_nb import atomic
 from maskfree_nb.studies import STUDIES, plan
 from maskfree_nb.viz.study import FIGURES, ORACLE, Study, read_study, study_figure
 
-OTHER, REDRAWN = ", scored on videos that no choice was made by", ", masks redrawn along the colours"
-LINKED = ", masks redrawn along the colours and the matches between frames"
+OTHER = ", scored on videos that no choice was made by"
 LONG, START = ", in 3600 steps", ", from the weights of a short training from boxes"
 TITLES = {  # of studies stored once more, with other settings or scores
     "study_fresh": OTHER,
-    "study_fresh_redrawn": OTHER + REDRAWN,
-    "study_fresh_temporal": OTHER + LINKED,
     "study_start": START,
     "study_fresh_start": START + OTHER,
     "study_long": LONG,
     "study_fresh_long": LONG + OTHER,
-    "study_fresh_long_redrawn": LONG + OTHER + REDRAWN,
     "study_unfilled": "",
     "study_fresh_unfilled": OTHER,
     "study_composites_fine": ", in finer frames and with a tenth of the weight of TK-Loss",
@@ -45,10 +42,18 @@ KINDS = {  # in the titles, by what the videos are
     COMPOSITES: ", composites of real video",
     CLIPS: ", the boxes of real clips turned into masks of the same clips",
 }
-JUDGED = [  # by the bars
-    *("study", "study_fresh", "study_fresh_redrawn", "study_fresh_temporal"),
-    *("study_long", "study_fresh_long", "study_fresh_long_redrawn"),
-]
+FLAGS = {  # how models were scored, where not by `maskfree eval` alone: in the titles, and in a sentence
+    "--refine": (", masks redrawn along the colours", "all masks redrawn along the colours of the frames"),
+    "--temporal": (
+        ", masks redrawn along the colours and the matches between frames",
+        "all masks redrawn along the colours of the frames and the matches between them",
+    ),
+    "--mask-scores": (
+        ", tracks scored by their masks too",
+        "the score of every track multiplied by how sure its mask is",
+    ),
+}
+JUDGED = ("study", "study_fresh", "study_long", "study_fresh_long")  # by the bars, however scored
 FOLDER = Path(__file__).parent / "results"
 REAL = [
     *("study_composites", "study_composites_fine", "study_composites_weight"),
@@ -93,9 +98,18 @@ def write_page(folder: Path) -> None:
 
 def read_studies(folder: Path) -> dict[str, Study]:
     """The stored studies by the name of their file, the main one first."""
-    stems = sorted(path.stem for path in folder.glob("study*.json"))
-    stems.sort(key=lambda stem: ORDER.index(stem) if stem in ORDER else len(ORDER))
-    return {stem: read_study(folder / f"{stem}.json") for stem in stems}
+    studies = {path.stem: read_study(path) for path in sorted(folder.glob("study*.json"))}
+
+    def place(item: tuple[str, Study]) -> tuple[int, list[str]]:
+        base = _base(*item)
+        return ORDER.index(base) if base in ORDER else len(ORDER), item[1].data.get("flags", [])
+
+    return dict(sorted(studies.items(), key=place))
+
+
+def _base(stem: str, study: Study) -> str:
+    """The name of a stored file without what says how its models were scored."""
+    return stem.removesuffix(suffix(study.data.get("flags", ())))
 
 
 def page(folder: Path, studies: dict[str, Study]) -> str:
@@ -135,17 +149,16 @@ def _twins(study: Study, studies: dict[str, Study]) -> str:
 
 def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
     question = study.question or plan(study.name).question
-    title = question[0].upper() + question[1:] + KINDS[kind_of(study)] + TITLES.get(stem, "")
+    base, flags = _base(stem, study), study.data.get("flags", [])
+    title = question[0].upper() + question[1:] + KINDS[kind_of(study)] + TITLES.get(base, "")
+    title += "".join(FLAGS[flag][0] for flag in flags)
     if "fill" not in title and not study.settings.get("criterion", {}).get("fill_weight"):
         title += ", without the fill loss"
     if "tiny_boxes" not in title and study.settings.get("init") == "tiny_boxes":
         title += ", from tiny_boxes, which ships"
-    language, code = command(study, stem)
-    if "fresh" in study.data:
-        suffix, flag, _ = _redrawn(study)
-        trained = folder_of(study, stem.replace("_fresh", "").removesuffix(suffix))
-        out = "" if stem == f"study_fresh{suffix}" else f" --out benchmarks/results/{stem}.json"
-        language, code = "sh", f"python benchmarks/fresh_videos.py {trained}{flag}{out}"
+    language, code = command(study, base)
+    if "fresh" in study.data or flags:
+        language, code = "sh", _scoring(stem, study)
     parts = [
         f"## {title}",
         _data(study),
@@ -161,7 +174,7 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
         )
     parts += [twins, REMARKS.get(stem, ""), _alarms(study), f"![{title}]({stem}.png)", _shares(study)]
     if {"boxes", ORACLE} <= STUDIES[study.name].rows.keys():
-        parts.append(comparisons(study, with_bars=stem in JUDGED))
+        parts.append(comparisons(study, with_bars=base in JUDGED))
     if residuals := read_residuals(folder, stem, study):
         parts.append(residual_section(residuals, stem, study))
     parts.append(track_section(folder, stem, study))
@@ -195,23 +208,30 @@ def _videos(study: Study) -> str:
     )
 
 
+def _scoring(stem: str, study: Study) -> str:
+    """The command that scored its models again, each row's with all of its seeds."""
+    base, flags = _base(stem, study), study.data.get("flags", [])
+    trained = folder_of(study, base.replace("_fresh", ""))
+    words = [
+        "python benchmarks/score_again.py",
+        trained,
+        *["--held-out"] * ("fresh" not in study.data),
+        *flags,
+    ]
+    if stem not in (f"study{suffix(flags)}", f"study_fresh{suffix(flags)}"):
+        words += ["--out", f"benchmarks/results/{stem}.json"]
+    return " ".join(words)
+
+
 def _fresh(study: Study) -> str:
-    if "fresh" not in study.data:
-        return ""
-    fresh = study.data["fresh"]
-    return (
-        f" **Scored on {fresh['val_videos']} other videos**, of seed {fresh['seed']} "
-        f"(sha256 `{fresh['sha256'][:16]}`), nothing being trained anew"
-        f"{_redrawn(study)[2]}."
-    )
-
-
-def _redrawn(study: Study) -> tuple[str, str, str]:
-    """How the masks of fresh videos were redrawn: in the name of the file, as a flag, in words."""
-    words = ", and all masks redrawn along the colours of the frames"
-    if study.data["fresh"].get("temporal"):
-        return "_temporal", " --temporal", f"{words} and the matches between them"
-    return ("_redrawn", " --refine", words) if study.data["fresh"].get("refine") else ("", "", "")
+    fresh, words = study.data.get("fresh"), [FLAGS[flag][1] for flag in study.data.get("flags", ())]
+    if fresh:
+        words.insert(0, "nothing being trained anew")
+        return (
+            f" **Scored on {fresh['val_videos']} other videos**, of seed {fresh['seed']} "
+            f"(sha256 `{fresh['sha256'][:16]}`), {', and '.join(words)}."
+        )
+    return f" Scored again, {', and '.join(words)}." if words else ""
 
 
 def _steps(study: Study) -> str:

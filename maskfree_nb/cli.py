@@ -19,6 +19,7 @@ COMPOSITES_SIZES = ("train_videos", "val_videos", "train_frames", "val_frames", 
 LEAST_EDGE = 32  # pixels: the stride of the coarsest features
 REFINE = "redraw masks along the colours of the frames: sharper, slower"
 TEMPORAL = "draw masks along the matches between frames too: better still, several times slower"
+MASK_SCORES = "score tracks by class and by how sure their masks are, not by class alone"
 SHAPES = "draw each mask after those of its class that are most like it: for classes that share a form"
 
 
@@ -108,8 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("model", type=Path)
     _add_data(evaluation)
     evaluation.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as trained)")
-    evaluation.add_argument("--refine", action="store_true", help=REFINE)
-    evaluation.add_argument("--temporal", action="store_true", help=f"{TEMPORAL}; includes --refine")
+    _add_drawing(evaluation)
     evaluation.add_argument(
         "--out", type=Path, help="also write results.json and metrics.json into this folder"
     )
@@ -119,8 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("source", type=Path, help="a video file, or a folder of frames")
     predict.add_argument("--out", type=Path, required=True, help="gets results.json and overlay.mp4")
     predict.add_argument("--image-size", type=_edge, help="shortest edge in pixels (default: as trained)")
-    predict.add_argument("--refine", action="store_true", help=REFINE)
-    predict.add_argument("--temporal", action="store_true", help=f"{TEMPORAL}; includes --refine")
+    _add_drawing(predict)
     predict.add_argument("--score", type=float, default=0.3, help="tracks below are not drawn (default: 0.3)")
     predict.add_argument("--max-frames", type=int, help="only the first so many frames")
 
@@ -178,6 +177,17 @@ def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument("--images", required=required, help="the folder that its file_names are in")
 
 
+def _add_drawing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--refine", action="store_true", help=REFINE)
+    parser.add_argument("--temporal", action="store_true", help=f"{TEMPORAL}; includes --refine")
+    parser.add_argument("--mask-scores", action="store_true", help=MASK_SCORES)
+
+
+def _drawing(options: argparse.Namespace) -> dict[str, bool]:
+    """How tracks are drawn and scored: options of `inference.predict_video`."""
+    return {name: getattr(options, name) for name in ("refine", "temporal", "mask_scores")}
+
+
 def _data_make(options: argparse.Namespace) -> None:
     from maskfree_nb.data.embedded import make_embedded
 
@@ -218,8 +228,7 @@ def _eval(options: argparse.Namespace) -> None:
     data = (options.model, options.annotations, options.images)
     for name in ("results.json", "metrics.json") if options.out else ():
         check_writable(options.out / name)
-    redrawn = {"refine": options.refine, "temporal": options.temporal}
-    report = evaluate_model(*data, image_size=options.image_size, **redrawn)
+    report = evaluate_model(*data, image_size=options.image_size, **_drawing(options))
     print(report.text())
     if options.out is not None:
         report.write(options.out)
@@ -236,8 +245,7 @@ def _predict(options: argparse.Namespace) -> None:
         image_size=options.image_size,
         min_score=options.score,
         max_frames=options.max_frames,
-        refine=options.refine,
-        temporal=options.temporal,
+        **_drawing(options),
     )
     print(f"written: {options.out / 'results.json'}, {options.out / 'overlay.mp4'}")
 

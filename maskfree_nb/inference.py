@@ -108,6 +108,7 @@ def predict_video(
     max_instances: int = 10,
     refine: bool = False,
     temporal: bool = False,
+    mask_scores: bool = False,
 ) -> Instances:
     """Find and follow the instances of one video; all frames are seen at once, so identities need no linking.
 
@@ -120,6 +121,7 @@ def predict_video(
             slower, sharper.
         temporal: redraw them along the matches between frames as well (`temporal_links`); several times
             slower still. Implies `refine`.
+        mask_scores: score each track by how sure its mask is, too, see `top_instances`.
 
     Returns:
         `Instances`, best first, with masks at H x W.
@@ -130,9 +132,8 @@ def predict_video(
     if refine or temporal:
         lab = rgb_to_lab(seen.frames, finer(model.config.mask_stride), quantise=False)
         links = temporal_links(lab) if temporal else None
-    found = top_instances(
-        seen.prediction, seen.valid_hw, size, padded_hw, k=max_instances, lab=lab, links=links
-    )
+    options = {"k": max_instances, "lab": lab, "links": links, "mask_scores": mask_scores}
+    found = top_instances(seen.prediction, seen.valid_hw, size, padded_hw, **options)
     return Instances(*(tensor.cpu() for tensor in found))
 
 
@@ -143,13 +144,15 @@ def predict_set(
     image_size: int | None = None,
     refine: bool = False,
     temporal: bool = False,
+    mask_scores: bool = False,
     progress: bool = True,
 ) -> list[dict]:
     """Predict every video of a set as `predict_video` does; returns YouTube-VIS results, see `to_results`."""
+    options = {"image_size": image_size, "refine": refine, "temporal": temporal, "mask_scores": mask_scores}
     results = []
     for video in tqdm(videos.videos, disable=not progress, mininterval=2.0, desc="predict"):
         frames = video_frames(videos, video)
-        tracks = predict_video(model, frames, image_size=image_size, refine=refine, temporal=temporal)
+        tracks = predict_video(model, frames, **options)
         results += to_results(video.id, tracks, [category.id for category in videos.categories])
     return results
 
@@ -192,11 +195,12 @@ def predict_source(
     max_frames: int | None = None,
     refine: bool = False,
     temporal: bool = False,
+    mask_scores: bool = False,
 ) -> None:
     """Segment and track the objects of a video file or a folder of frames.
 
     Writes `results.json` (YouTube-VIS results, all tracks) and `overlay.mp4` (tracks of at least `min_score`)
-    into `out`. `refine` and `temporal` are those of `predict_video`.
+    into `out`. `refine`, `temporal` and `mask_scores` are those of `predict_video`.
 
     Raises:
         InputError: a model or a source that cannot be read, or an `out` that cannot be written into.
@@ -206,7 +210,8 @@ def predict_source(
     for name in ("results.json", "overlay.mp4"):
         atomic.check_writable(Path(out) / name)
     size = image_size or metadata["image_size"]
-    tracks = predict_video(model, frames, image_size=size, refine=refine, temporal=temporal)
+    options = {"refine": refine, "temporal": temporal, "mask_scores": mask_scores}
+    tracks = predict_video(model, frames, image_size=size, **options)
     results = to_results(1, tracks, [category["id"] for category in metadata["categories"]])
     film = draw_tracks(frames, tracks, metadata["categories"], min_score=min_score)
     atomic.write_json(Path(out) / "results.json", results)

@@ -184,17 +184,16 @@ def _run(
     }
 
 
-def evaluated(model: Path, data: Path, out: Path, *, refine: bool = False, temporal: bool = False) -> dict:
+def evaluated(model: Path, data: Path, out: Path, flags: Sequence[str] = ()) -> dict:
     """Evaluate a model on the held-out videos of a data set, in a process of its own; return its figures.
 
     Args:
         model: `model.safetensors` of a run.
         data: a folder with `val.json` and `val/JPEGImages`.
         out: gets `results.json` and `metrics.json`.
-        refine, temporal: with the masks redrawn, see `inference.predict_video`.
+        flags: other flags of `maskfree eval`, e.g. `--refine`.
     """
     videos = ("--annotations", data / "val.json", "--images", data / "val" / "JPEGImages")
-    flags = ["--refine"] * refine + ["--temporal"] * temporal
     _command("eval", model, *videos, "--out", out, *flags)
     return _figures(out / "metrics.json")
 

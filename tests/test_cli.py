@@ -126,6 +126,30 @@ def test_masks_can_be_redrawn_along_the_colours(tmp_path):
         assert changed[0] and any(any(mask) for mask in other_masks)
 
 
+def test_the_masks_can_count_in_the_scores(tmp_path):
+    """The same tracks, with scores of p(class) times a mean of probabilities above one half."""
+    make_embedded(tmp_path / "data", train_videos=1, val_videos=2)
+    images = tmp_path / "data" / "val" / "JPEGImages"
+    commands = {
+        "eval": ["--annotations", str(tmp_path / "data" / "val.json"), "--images", str(images)],
+        "predict": [str(min(images.iterdir()))],
+    }
+    for command, given in commands.items():
+        found = []
+        for flags in ([], ["--mask-scores"]):
+            out = tmp_path / "-".join([command, *flags])
+            assert main([command, str(pretrained()), *given, "--out", str(out), *flags]) == 0
+            found.append(json.loads((out / "results.json").read_text()))
+        scores = [
+            {(track["video_id"], json.dumps(track["segmentations"]), track["category_id"]): track["score"]
+             for track in tracks}
+            for tracks in found
+        ]  # fmt: skip
+        assert scores[0].keys() == scores[1].keys() and len(scores[0]) > 5
+        shares = [scores[1][track] / score for track, score in scores[0].items() if "counts" in track[1]]
+        assert all(0.5 < share < 1 for share in shares) and max(shares) > 0.8
+
+
 @pytest.mark.parametrize("kind", ["folder", "mp4"])
 def test_predict_a_folder_and_a_film(trained, small, tmp_path, kind):
     source = small[1] / "0"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -256,6 +257,26 @@ def test_top_instances_are_redrawn_near_where_they_were():
     redrawn = top_instances(prediction, (32, 32), (32, 32), (32, 32), lab=lab).masks[0, 0]
     rows, columns = redrawn.nonzero().unbind(1)
     assert rows.min() >= 8 and rows.max() < 24 and columns.min() >= 8 and columns.max() < 24
+
+
+@pytest.mark.parametrize("redrawn", [False, True])
+def test_mask_scores_put_the_surer_mask_first(redrawn):
+    """A mean over the positive cells of all frames; the frame's padding, right and below, does not count."""
+    logits = torch.tensor([[2.0, 0.0], [1.9, 0.0], [1.8, 0.0]])[None]
+    masks = torch.full((1, 3, 2, 8, 8), -9.0)
+    masks[0, 0, :, 1:4, 1:4] = 0.1  # hardly there
+    masks[0, 1, 0, 1:4, 1:4] = 3.0
+    masks[0, 1, 1, 1:4, 1:4] = 1.0
+    masks[0, :2, :, 6:] = masks[0, :2, :, :, 7:] = 20.0
+    prediction, sizes = Prediction(logits, masks), ((24, 28), (24, 28), (32, 32))
+    lab = torch.zeros(2, 3, 16, 16) if redrawn else None
+    by_class = top_instances(prediction, *sizes, lab=lab)
+    found = top_instances(prediction, *sizes, lab=lab, mask_scores=True)
+    assert by_class.queries.tolist() == [0, 1, 2] and found.queries.tolist() == [1, 0, 2]
+    p, sigmoid = logits[0].softmax(-1)[:, 0], lambda x: 1 / (1 + math.exp(-x))
+    expected = [p[1].item() * (sigmoid(3) + sigmoid(1)) / 2, p[0].item() * sigmoid(0.1), 0.0]
+    assert found.scores.tolist() == pytest.approx(expected, abs=1e-6)
+    assert found.masks.equal(by_class.masks[[1, 0, 2]]) and found.labels.tolist() == [0, 0, 0]
 
 
 def test_top_instances_of_the_second_clip_and_of_few_pairs():

@@ -71,7 +71,7 @@ def test_readme_quotes_the_stored_studies(readme):
     )
     sharper = [redrawn.row(name).mean("AP") for name in ("masks", "boxes")]
     sentence = "the oracle reaches {:.1f} and boxes {:.1f}, {:.0%} of it."
-    assert redrawn.data["fresh"]["refine"]
+    assert redrawn.data["flags"] == ["--refine"]
     assert sentence.format(*sharper, redrawn.share_of_oracle()) in readme
     alone = redrawn.row("projection").mean("AP")
     assert f"projection alone then reaches {alone:.1f} of the {sharper[1]:.1f} above" in readme

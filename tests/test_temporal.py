@@ -37,6 +37,15 @@ def test_masks_found_get_better_the_more_they_listen_to(held_out):
     assert found + 0.01 < redrawn and redrawn + 0.003 < linked
 
 
+def test_tracks_are_ranked_better_when_their_masks_count(held_out):
+    by_class, by_mask = (
+        evaluate_model(MODEL, *held_out, progress=False, mask_scores=mask_scores)
+        for mask_scores in (False, True)
+    )
+    assert by_class.ap.stats["AP"] + 0.01 < by_mask.ap.stats["AP"]
+    assert by_class.mean_iou == by_mask.mean_iou
+
+
 def test_masks_drawn_into_boxes_get_better_too(held_out, tmp_path):
     ious = []
     for temporal in (False, True):

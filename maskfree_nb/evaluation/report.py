@@ -60,6 +60,7 @@ def evaluate_model(
     image_size: int | None = None,
     refine: bool = False,
     temporal: bool = False,
+    mask_scores: bool = False,
     progress: bool = True,
 ) -> Report:
     """Predict every video of a data set with true masks and score the result.
@@ -70,6 +71,7 @@ def evaluate_model(
         image_size: the shortest edge that frames are resized to, in pixels; None: the size trained at.
         refine, temporal: redraw the masks along the colours of the frames, and along the matches between
             them, see `predict_video`.
+        mask_scores: score each track by how sure its mask is, too.
         progress: show a progress bar.
 
     Raises:
@@ -80,7 +82,7 @@ def evaluate_model(
     check_categories(model_path, metadata, videos)
     verify_images(videos)
     size = image_size or metadata["image_size"]
-    options = {"image_size": size, "refine": refine, "temporal": temporal}
+    options = {"image_size": size, "refine": refine, "temporal": temporal, "mask_scores": mask_scores}
     results = predict_set(model, videos, **options, progress=progress)
     return Report(
         results=results,
