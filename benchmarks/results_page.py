@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from comparisons import comparisons
+from how_scored import base_of, scoring_command, scoring_sentence, title_of_scoring
 from label_quality import label_section
 from markdown_table import markdown_table
 from png import write_png
@@ -16,8 +17,7 @@ from pulls_section import pulls_section
 from reach_section import reach_section
 from remarks import REMARKS
 from residual_section import read_residuals, residual_section
-from score_again import suffix
-from study_command import CLIPS, COMPOSITES, EMBEDDED, command, folder_of, kind_of
+from study_command import CLIPS, COMPOSITES, EMBEDDED, command, kind_of
 from track_ious import track_section
 
 from maskfree_nb import atomic
@@ -25,8 +25,12 @@ from maskfree_nb.studies import STUDIES, plan
 from maskfree_nb.viz.study import FIGURES, ORACLE, Study, read_study, study_figure
 
 OTHER = ", scored on videos that no choice was made by"
+STEPS = ", in more steps of fewer frames"
 LONG, START = ", in 3600 steps", ", from the weights of a short training from boxes"
 TITLES = {  # of studies stored once more, with other settings or scores
+    "study_steps": STEPS,
+    "study_fresh_steps": STEPS + OTHER,
+    "study": "",
     "study_fresh": OTHER,
     "study_start": START,
     "study_fresh_start": START + OTHER,
@@ -42,25 +46,16 @@ KINDS = {  # in the titles, by what the videos are
     COMPOSITES: ", composites of real video",
     CLIPS: ", the boxes of real clips turned into masks of the same clips",
 }
-FLAGS = {  # how models were scored, where not by `maskfree eval` alone: in the titles, and in a sentence
-    "--refine": (", masks redrawn along the colours", "all masks redrawn along the colours of the frames"),
-    "--temporal": (
-        ", masks redrawn along the colours and the matches between frames",
-        "all masks redrawn along the colours of the frames and the matches between them",
-    ),
-    "--mask-scores": (
-        ", tracks scored by their masks too",
-        "the score of every track multiplied by how sure its mask is",
-    ),
-}
-JUDGED = ("study", "study_fresh", "study_long", "study_fresh_long")  # by the bars, however scored
+JUDGED = (  # by the bars, however scored
+    *("study_steps", "study_fresh_steps"),
+    *("study", "study_fresh", "study_long", "study_fresh_long"),
+)
 FOLDER = Path(__file__).parent / "results"
 REAL = [
     *("study_composites", "study_composites_fine", "study_composites_weight"),
     *("study_clips", "study_clips_coarse", "study_clips_weight"),
 ]
 ORDER = [
-    "study",
     *(stem for stem in TITLES if stem not in REAL),
     *REAL,
     *(f"study_{name}" for name in STUDIES),
@@ -101,15 +96,10 @@ def read_studies(folder: Path) -> dict[str, Study]:
     studies = {path.stem: read_study(path) for path in sorted(folder.glob("study*.json"))}
 
     def place(item: tuple[str, Study]) -> tuple[int, list[str]]:
-        base = _base(*item)
+        base = base_of(*item)
         return ORDER.index(base) if base in ORDER else len(ORDER), item[1].data.get("flags", [])
 
     return dict(sorted(studies.items(), key=place))
-
-
-def _base(stem: str, study: Study) -> str:
-    """The name of a stored file without what says how its models were scored."""
-    return stem.removesuffix(suffix(study.data.get("flags", ())))
 
 
 def page(folder: Path, studies: dict[str, Study]) -> str:
@@ -149,16 +139,16 @@ def _twins(study: Study, studies: dict[str, Study]) -> str:
 
 def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
     question = study.question or plan(study.name).question
-    base, flags = _base(stem, study), study.data.get("flags", [])
+    base = base_of(stem, study)
     title = question[0].upper() + question[1:] + KINDS[kind_of(study)] + TITLES.get(base, "")
-    title += "".join(FLAGS[flag][0] for flag in flags)
+    title += title_of_scoring(study)
     if "fill" not in title and not study.settings.get("criterion", {}).get("fill_weight"):
         title += ", without the fill loss"
     if "tiny_boxes" not in title and study.settings.get("init") == "tiny_boxes":
         title += ", from tiny_boxes, which ships"
     language, code = command(study, base)
-    if "fresh" in study.data or flags:
-        language, code = "sh", _scoring(stem, study)
+    if scored_again := scoring_command(stem, study):
+        language, code = "sh", scored_again
     parts = [
         f"## {title}",
         _data(study),
@@ -185,8 +175,8 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
 
 
 def _data(study: Study) -> str:
-    training = f"Training: {_steps(study)} of {study.settings['batch_size']} clips."
-    return f"Data: {_videos(study)}. {training}{_fresh(study)}"
+    clips = f"{study.settings['batch_size']} clips of {study.settings['clips']['num_frames']} frames"
+    return f"Data: {_videos(study)}. Training: {_steps(study)} of {clips}.{scoring_sentence(study)}"
 
 
 def _videos(study: Study) -> str:
@@ -206,32 +196,6 @@ def _videos(study: Study) -> str:
         f"{data['val_videos']} x {data['val_frames']} held-out frames of {data['width']}x{data['height']}, "
         f"sha256 `{data['sha256'][:16]}`"
     )
-
-
-def _scoring(stem: str, study: Study) -> str:
-    """The command that scored its models again, each row's with all of its seeds."""
-    base, flags = _base(stem, study), study.data.get("flags", [])
-    trained = folder_of(study, base.replace("_fresh", ""))
-    words = [
-        "python benchmarks/score_again.py",
-        trained,
-        *["--held-out"] * ("fresh" not in study.data),
-        *flags,
-    ]
-    if stem not in (f"study{suffix(flags)}", f"study_fresh{suffix(flags)}"):
-        words += ["--out", f"benchmarks/results/{stem}.json"]
-    return " ".join(words)
-
-
-def _fresh(study: Study) -> str:
-    fresh, words = study.data.get("fresh"), [FLAGS[flag][1] for flag in study.data.get("flags", ())]
-    if fresh:
-        words.insert(0, "nothing being trained anew")
-        return (
-            f" **Scored on {fresh['val_videos']} other videos**, of seed {fresh['seed']} "
-            f"(sha256 `{fresh['sha256'][:16]}`), {', and '.join(words)}."
-        )
-    return f" Scored again, {', and '.join(words)}." if words else ""
 
 
 def _steps(study: Study) -> str:

@@ -21,8 +21,9 @@ EXAMPLES = {
   accelerate launch --num_processes 8 -m maskfree_nb.cli train runs/big --annotations train.json \\
       --images JPEGImages --image-size 360 --preset r50 --batch-size 2 --set mixed_precision=bf16 \\
       init=model_final.pth criterion.box_warmup=0 learning_rate=1e-4 backbone_factor=0.1""",
-    "eval": """example:
-  maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGImages""",
+    "eval": """examples:
+  maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGImages
+  maskfree eval runs/mine/model.safetensors --annotations val.json --images JPEGs --temporal --mask-scores""",
     "predict": """examples:
   maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video
   maskfree predict runs/mine/model.safetensors my_video.mp4 --out runs/my_video --temporal
@@ -31,8 +32,8 @@ EXAMPLES = {
   maskfree train runs/mine --config demo --annotations boxes.json --images JPEGImages --image-size 160
   maskfree label runs/mine/model.safetensors --annotations boxes.json --images JPEGImages --out masks.json
   maskfree label runs/mine/model.safetensors --annotations b.json --images JPEGs --out m.json --shapes
-  maskfree train runs/on --config demo --annotations m.json --images JPEGs --supervision masks \\
-      --set init=runs/mine/model.safetensors""",
+  maskfree train runs/second --config demo --annotations m.json --images JPEGs --supervision masks \\
+      --steps 4500 --batch-size 4 --set clips.num_frames=2""",
     "demo": """example:
   maskfree demo --out runs/demo""",
     "study": """examples:

@@ -25,14 +25,14 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
     """Make a data set, train on its boxes, evaluate on its held-out videos, and draw the result.
 
     A first, short training is from boxes alone. Its model draws masks into the training boxes, each after
-    those of its class that are most like it (`shape_neighbours`), and a second training goes on from its
-    weights with these. No true mask is trained on. A demo that was interrupted goes on where it stopped.
+    those of its class that are most like it (`shape_neighbours`), and a second model is trained on these. No
+    true mask is trained on. A demo that was interrupted goes on where it stopped.
 
     Args:
         out: gets `data/`, `first/`, `masks.json`, `second/`, `results.json`, `metrics.json` (AP in percent
             points; `first` holds those of the first model, `refined` those of the masks redrawn along the
-            colours, `temporal` along the matches between frames as well), `curves_first.png`, `curves.png`,
-            `overlay.mp4` and `overlay.gif`.
+            colours, `temporal` along the matches between frames as well, `scored` of these with mask scores),
+            `curves_first.png`, `curves.png`, `overlay.mp4` and `overlay.gif`.
         seed: of both trainings; the data set is always the same.
         processes: of each training, see `train_in_processes`.
         overrides: fields of `TrainConfig` other than the recipe's, e.g. `steps`, in both trainings.
@@ -44,9 +44,8 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
     data, images = out / "data", out / "data" / "train" / "JPEGImages"
     print(f"1/5 data: {make_embedded(data, **DEMO_DATA)}")
 
-    def trained(name: str, recipe: dict, annotations: Path, init: Path | None = None) -> Path:
+    def trained(name: str, recipe: dict, annotations: Path) -> Path:
         given = {"annotations": str(annotations), "images": str(images), "seed": seed}
-        given["init"] = init and str(init)
         config = TrainConfig(**{**DEMO, **recipe, **given, **overrides})
         return train_in_processes(config, out / name, processes)
 
@@ -58,7 +57,7 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
         with one_thread():
             print(label_boxes(first, data / "train.json", images, masks, shapes=True).text())
     print("4/5 the second training, on these masks")
-    second = trained("second", SECOND, masks, init=first)
+    second = trained("second", SECOND, masks)
 
     print("5/5 evaluation and pictures")
     held_out = (data / "val.json", data / "val" / "JPEGImages")
@@ -66,6 +65,7 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
         "first": (first, {}),
         "refined": (second, {"refine": True}),
         "temporal": (second, {"temporal": True}),
+        "scored": (second, {"temporal": True, "mask_scores": True}),
     }
     with one_thread():
         report = evaluate_model(second, *held_out)
@@ -78,6 +78,7 @@ def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **
     print(f"the first model: AP {others['first']['AP']:.1f}")
     print(f"masks redrawn along the colours (--refine): AP {others['refined']['AP']:.1f}")
     print(f"and along the matches between frames (--temporal): AP {others['temporal']['AP']:.1f}")
+    print(f"with tracks scored by their masks too (--mask-scores): AP {others['scored']['AP']:.1f}")
     plot_training(out / "first" / "log.jsonl", out / "curves_first.png")
     plot_training(out / "second" / "log.jsonl", out / "curves.png")
     draw_first_videos(second, data, out)

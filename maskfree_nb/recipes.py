@@ -23,6 +23,12 @@ DEMO = {
 }
 
 # What differs in the two trainings of `maskfree demo`: a first, short one, of a model whose masks serve as
-# shapes only, and a second, which goes on from its weights, on the masks drawn after these shapes.
-FIRST = {"steps": 800, "batch_size": 4}
-SECOND = {"steps": 1500, "criterion": {**DEMO["criterion"], "supervision": "masks"}}
+# shapes only, and a second, from nothing, on the masks drawn after these shapes. Masks say the same with fewer
+# frames a step, and in the same time more steps are more worth than more frames.
+FIRST = {"steps": 800, "batch_size": 4, "clips": DEMO["clips"]}
+SECOND = {
+    "steps": 4500,
+    "batch_size": 4,
+    "clips": {**DEMO["clips"], "num_frames": 2},
+    "criterion": {**DEMO["criterion"], "supervision": "masks"},
+}

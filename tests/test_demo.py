@@ -19,7 +19,7 @@ def test_the_demo_leaves_metrics_curves_and_films(tmp_path, monkeypatch, capsys)
     out = tmp_path / "demo"
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert {"AP", "AP50", "AP75", "AR10", "box_fill_AP", "seconds", "seed"} <= metrics.keys()
-    for way in ("first", "refined", "temporal"):
+    for way in ("first", "refined", "temporal", "scored"):
         assert {"AP", "AP50", "AP75", "mean_IoU"} <= metrics[way].keys()
     assert metrics["seed"] == 3 and 0 <= metrics["AP"] <= 100
     for curves in ("curves.png", "curves_first.png"):
@@ -34,8 +34,9 @@ def test_the_demo_leaves_metrics_curves_and_films(tmp_path, monkeypatch, capsys)
     assert first["criterion"] == DEMO["criterion"] and first["batch_size"] == 4
     assert second["criterion"] == {**DEMO["criterion"], "supervision": "masks"}
     assert first["annotations"].endswith("data/train.json") and first["seed"] == second["seed"] == 3
-    assert second["annotations"] == str(out / "masks.json") and second["batch_size"] == 8
-    assert first["init"] is None and second["init"] == str(out / "first" / "model.safetensors")
+    assert second["annotations"] == str(out / "masks.json") and second["batch_size"] == 4
+    assert (first["clips"]["num_frames"], second["clips"]["num_frames"]) == (3, 2)
+    assert first["init"] is None and second["init"] is None
     drawn = json.loads((out / "masks.json").read_text())["annotations"]
     assert drawn and all(any(track["segmentations"]) for track in drawn)
 
@@ -48,7 +49,6 @@ def test_the_demo_leaves_metrics_curves_and_films(tmp_path, monkeypatch, capsys)
         **second,
         "annotations": "masks.json",
         "images": "data/train/JPEGImages",
-        "init": "first/model.safetensors",
     }
     assert record["first"]["config"]["annotations"] == "data/train.json"
     for log in (record["log"], record["first"]["log"]):

@@ -32,7 +32,7 @@ def test_the_rows_of_the_main_study_differ_in_what_supervises_the_masks_alone():
     assert set(rows) == {"masks", "boxes", "boxinst", "tk", "projection"} | short | set(DRAWN)
     for name, row in rows.items():
         own = {key: value for key, value in row.options.items() if key != "criterion"}
-        assert own == ({"steps": 800, "batch_size": 4} if name in short else {})
+        assert own == ({"steps": 800, "batch_size": 4, "clips": DEMO["clips"]} if name in short else {})
         if name in short:
             assert row.options["criterion"] == rows[name.removesuffix("_short")].options["criterion"]
     assert {key for row in rows.values() for key in row.options["criterion"]} == {
