@@ -41,6 +41,14 @@ def test_every_model_says_how_it_was_trained_and_that_no_true_mask_was(name):
     assert record["config"]["annotations"] in ("data/train.json", "masks.json")
 
 
+WAYS = {
+    "as it is": {},
+    "refined": {"refine": True},
+    "temporal": {"temporal": True},
+    "scored": {"temporal": True, "mask_scores": True},
+}
+
+
 @pytest.fixture(scope="module")
 def held_out(tmp_path_factory):
     """The 50 videos that both models were scored on."""
@@ -57,12 +65,11 @@ def held_out(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "way"),
-    [("tiny_boxes", "as it is"), *(("tiny_shapes", way) for way in ("as it is", "refined", "temporal"))],
+    [("tiny_boxes", "as it is"), *(("tiny_shapes", way) for way in WAYS)],
 )
 def test_every_model_gets_its_stored_figures_again(held_out, name, way):
     metrics = json.loads(pretrained(name).with_suffix(".json").read_text())["metrics"]
-    flags = {"as it is": {}, "refined": {"refine": True}, "temporal": {"temporal": True}}[way]
-    found = evaluate_model(pretrained(name), *held_out, **flags, progress=False).metrics()
+    found = evaluate_model(pretrained(name), *held_out, **WAYS[way], progress=False).metrics()
     of = metrics.get(way, metrics)
     figures, stored = (torch.tensor([figures[key] for key in found]) for figures in (found, of))
     assert_close(figures, stored, **TOL["AP again"])

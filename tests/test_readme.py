@@ -38,6 +38,7 @@ def test_readme_quotes_the_stored_models(readme):
         ("after the second, on masks that the first model drew", metrics),
         ("its masks, redrawn by `--refine`", metrics["refined"]),
         ("redrawn along matches too, by `--temporal`", metrics["temporal"]),
+        ("and tracks ranked by `--mask-scores`", metrics["scored"]),
     ):
         shown = " | ".join(f"{figures[name]:.1f}" for name in ("AP", "AP50", "AP75", "mean_IoU"))
         assert f"| {title} | {shown} |" in readme
@@ -49,98 +50,92 @@ def test_readme_quotes_the_stored_models(readme):
     assert f"has {quoted}" in readme
 
 
-def test_readme_quotes_the_stored_studies(readme):
-    fresh, redrawn, unfilled, chosen, composites = (
-        read_study(ROOT / f"benchmarks/results/study{name}.json")
-        for name in ("_fresh", "_fresh_redrawn", "_fresh_unfilled", "", "_composites")
-    )
+def stored(name: str) -> Study:
+    return read_study(ROOT / f"benchmarks/results/study{name}.json")
+
+
+def test_readme_quotes_the_main_study(readme):
+    fresh, scored, chosen = (stored(name) for name in ("_fresh_steps", "_fresh_steps_scored", "_steps"))
+    assert scored.data["flags"] == ["--mask-scores"]
     for row in fresh.rows:
-        shown = " | ".join(row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou"))
-        assert f"| {row.label} | {shown} |" in readme
-    two_seeds = {row.name for row in fresh.rows if len(row.seeds) == 2}
-    assert "three seeds (two of the rows of 800 steps and of class shapes that have no TK)" in readme
-    assert two_seeds == {"boxinst_short", "boxinst_shapes"}
-    assert {len(row.seeds) for row in fresh.rows if row.name not in two_seeds} == {3}
-    whole = [row for row in chosen.rows if not row.name.endswith("_short")]
-    longest = max(seed["seconds"] for row in whole for seed in row.seeds)
-    assert f"at most {math.ceil(longest / 60)} minutes on one core" in readme
-    assert f"scored on {fresh.data['fresh']['val_videos']} videos that no choice was made by" in readme
-    shares = f"In one training boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
+        shown = [row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou")]
+        assert f"| {' | '.join([row.label, *shown, scored.row(row.name).text('AP')])} |" in readme
+    assert {row.name: len(row.seeds) for row in fresh.rows if len(row.seeds) != 3} == {"projection": 1}
+    settings = {**SECOND, "frames": SECOND["clips"]["num_frames"]}
+    for study in (fresh, scored, chosen):
+        given = {**study.settings, "frames": study.settings["clips"]["num_frames"]}
+        assert all(given[name] == settings[name] for name in ("steps", "batch_size", "frames", "clips"))
     assert (
-        f"{shares}; on the 50 videos that the recipe was chosen by, {chosen.share_of_oracle():.0%}." in readme
-    )
-    sharper = [redrawn.row(name).mean("AP") for name in ("masks", "boxes")]
-    sentence = "the oracle reaches {:.1f} and boxes {:.1f}, {:.0%} of it."
-    assert redrawn.data["flags"] == ["--refine"]
-    assert sentence.format(*sharper, redrawn.share_of_oracle()) in readme
-    alone = redrawn.row("projection").mean("AP")
-    assert f"projection alone then reaches {alone:.1f} of the {sharper[1]:.1f} above" in readme
-    drawn = fresh.row("boxes_drawn").text("AP"), fresh.row("boxinst_drawn").text("AP")
-    added = gain(fresh, "boxes_drawn", "boxes")
-    share, share_of_50, share_redrawn = (
-        f"{study.share_of_oracle('boxes_drawn'):.0%}" for study in (fresh, chosen, redrawn)
-    )
-    assert (
-        f"boxes reach {drawn[0]} AP, {added} over the first, which is {share} of the oracle's "
-        f"({share_of_50} on the 50; {share_redrawn} with all masks redrawn); without TK-Loss {drawn[1]}."
+        "`maskfree study main --set steps={steps} batch_size={batch_size} clips.num_frames={frames}`".format(
+            **settings
+        )
         in readme
     )
-    long = read_study(ROOT / "benchmarks/results/study_fresh_long.json")
-    assert [len(long.row(name).seeds) for name in ("masks", "boxes", "boxinst")] == [3, 2, 3]
-    longer, steps = long.row("boxes").mean("AP"), long.settings["steps"]
-    assert f"gains more in about the same time: {longer:.1f} AP after the {steps} steps above." in readme
-    sentence = "{} AP from masks, {} from boxes ({:.0%} of it; two seeds), {} without TK-Loss."
-    aps = [long.row(name).text("AP") for name in ("masks", "boxes", "boxinst")]
-    assert sentence.format(*aps[:2], long.share_of_oracle(), aps[2]) in readme
-    tk = [gain(study, "boxes", "boxinst") for study in (fresh, chosen, unfilled)]
-    assert f"changes the AP by {tk[0]} on top of projection + pairwise ({tk[1]} on the 50)" in readme
-    alone, both = (gain(fresh, row, "projection") for row in ("tk", "boxes"))
-    assert f"By itself TK-Loss adds {alone} to projection, with the pairwise loss {both}." in readme
+    longest = max(seed["seconds"] for row in chosen.rows for seed in row.seeds)
+    assert f"at most {math.ceil(longest / 60)} minutes on one core" in readme and longest < 20 * 60
+    assert f"scored on {fresh.data['fresh']['val_videos']} videos that no choice was made by" in readme
+    shares = f"In one training boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
+    assert f"{shares} ({chosen.share_of_oracle():.0%} on the 50)." in readme
+
+
+def test_readme_quotes_what_class_shapes_bring(readme):
+    fresh, chosen, best, first = (
+        stored(name) for name in ("_fresh_steps", "_steps", "_steps_temporal_scored", "_fresh")
+    )
+    share, on_50, with_both = (f"{s.share_of_oracle('boxes_shapes'):.0%}" for s in (fresh, chosen, best))
+    assert f"**With class shapes boxes keep {share} of the oracle's AP** ({on_50} on the 50 videos" in readme
+    assert best.data["flags"] == ["--temporal", "--mask-scores"]
+    aps = [best.row(name).text("AP") for name in ("boxes_shapes", "masks")]
+    assert "with `--temporal --mask-scores` there {}, {} of {}).".format(with_both, *aps) in readme
+    short = max(seed["seconds"] for seed in chosen.row("boxes_short").seeds) / 60
+    drawing = max(seed["drawing_seconds"] for seed in chosen.row("boxes_shapes").seeds) / 60
+    minutes = f"{math.ceil(short)} minutes on one core, the drawing at most {math.ceil(drawing)}."
+    assert f"The short training takes at most {minutes}" in readme
+    assert f"the {K} nearest shapes of its class" in readme
+    assert "for {steps} steps of {batch_size} clips, draws masks into".format(**FIRST) in readme
+    without, with_tk = (first.row(name) for name in ("boxinst_shapes", "boxes_shapes"))
+    assert f"without it {without.text('AP')} (two seeds), with it {with_tk.text('AP')}." in readme
+    assert len(without.seeds) == 2 and abs(without.mean("AP") - with_tk.mean("AP")) < 2  # "nor need it"
+
+
+def test_readme_quotes_what_tk_loss_adds(readme):
+    names = ("_fresh_steps", "_steps", "_fresh", "", "_fresh_unfilled")
+    fresh, chosen, first, first_chosen, unfilled = (stored(name) for name in names)
+    redrawn, composites = stored("_fresh_redrawn"), stored("_composites")
+    assert first.settings["clips"]["num_frames"] == 3
+    on_top, on_50, in_first, in_first_on_50, unfilled_on_top = (
+        gain(study, "boxes", "boxinst") for study in (fresh, chosen, first, first_chosen, unfilled)
+    )
+    assert f"changes the AP by {on_top} on top of projection + pairwise ({on_50} on the 50)" in readme
+    assert f"with three frames a clip, it is {in_first} ({in_first_on_50} on the 50)" in readme
+    alone, both = (gain(first, row, "projection") for row in ("tk", "boxes"))
+    assert f"by itself TK-Loss adds {alone} to projection, with the pairwise loss {both}." in readme
     assert f"projection reaches {unfilled.row('projection').mean('AP'):.1f} by itself" in readme
     both = gain(unfilled, "boxes", "projection")
-    assert f"together change that by {both}, and TK-Loss on top of pairwise by {tk[2]}." in readme
+    assert f"together change that by {both}, and TK-Loss on top of pairwise by {unfilled_on_top}." in readme
+    assert redrawn.data["flags"] == ["--refine"]
+    of_all, of_boxes = (redrawn.row(name).mean("AP") for name in ("projection", "boxes"))
+    assert f"projection alone then reaches {of_all:.1f} of the {of_boxes:.1f} that boxes reach." in readme
     real = [composites.row(name).mean("AP") for name in ("masks", "boxes", "boxinst")]
     assert "({:.1f} AP from masks, {:.1f} from boxes with TK-Loss, {:.1f} without;".format(*real) in readme
 
 
-def test_readme_quotes_what_class_shapes_bring(readme):
-    fresh, chosen, fresh_start, start = (
-        read_study(ROOT / f"benchmarks/results/study{name}.json")
-        for name in ("_fresh", "", "_fresh_start", "_start")
-    )
-    on, anew = (
-        [f"{study.share_of_oracle(name):.0%}" for study in (fresh, chosen)]
-        for name in ("boxes_shapes_on", "boxes_shapes")
-    )
-    found_on, found_anew = (fresh.row(name).text("AP") for name in ("boxes_shapes_on", "boxes_shapes"))
-    assert f"**With class shapes boxes keep {anew[0]} of the oracle.**" in readme
-    assert f"as the oracle: {found_anew} AP, {anew[0]} of the oracle's ({anew[1]} on the 50)." in readme
-    assert f"it is {found_on} AP, {on[0]} of that oracle's ({on[1]} on the 50);" in readme
-    started = [  # of an oracle with the same start
-        f"{study.row('boxes_shapes_on').mean('AP') / with_start.row('masks').mean('AP'):.0%}"
-        for study, with_start in ((fresh, fresh_start), (chosen, start))
+def test_readme_quotes_the_first_study(readme):
+    first, now = stored("_fresh"), stored("_fresh_steps")
+    shares = {
+        name: f"{first.share_of_oracle(name):.0%}" for name in ("boxes", "boxes_shapes", "boxes_shapes_on")
+    }
+    oracle = first.row("masks").text("AP")
+    assert f"Of {oracle} AP from masks, boxes keep {shares['boxes']} there" in readme
+    assert f"and {shares['boxes_shapes']} with class shapes; {shares['boxes_shapes_on']} where" in readme
+    assert f"draws without shapes, adds {gain(first, 'boxes_drawn', 'boxes')} AP." in readme
+    same = {row.name for row in first.rows} & {row.name for row in now.rows} - {"boxes_short"}
+    assert all(first.row(name).mean("AP") < now.row(name).mean("AP") for name in same)  # "all of it is lower"
+    frames = [
+        s.settings["steps"] * s.settings["batch_size"] * s.settings["clips"]["num_frames"]
+        for s in (first, now)
     ]
-    assert start.settings["steps"] == chosen.settings["steps"] and start.settings["init"].endswith(
-        "boxes_short/seed_0/model.safetensors"
-    )
-    sentence = "of the {} of an oracle that goes on from such weights as well (two seeds), {} ({} on the 50)."
-    oracle = fresh_start.row("masks")
-    assert sentence.format(oracle.text("AP"), *started) in readme and len(oracle.seeds) == 2
-    short = {seed["seed"]: seed["seconds"] for seed in chosen.row("boxes_short").seeds}
-    runs = [seed for name in ("boxes_shapes", "boxes_shapes_on") for seed in chosen.row(name).seeds]
-    minutes = max(short[seed["seed"]] + seed["seconds"] for seed in runs) / 60
-    assert f"take at most {math.ceil(minutes)} minutes on one core together" in readme
-    drawing = max(seed["drawing_seconds"] for seed in runs) / 60
-    assert f"the drawing at most {math.ceil(drawing)} more" in readme
-    without = fresh.row("boxinst_shapes")
-    seeds = {1: "one seed", 2: "two seeds"}[len(without.seeds)]
-    assert f"without it, {without.text('AP')} ({seeds})." in readme
-    assert abs(without.mean("AP") - fresh.row("boxes_shapes").mean("AP")) < 2  # "not TK-Loss"
-    assert fresh.row("boxes_shapes").mean("AP") > fresh.row("boxes_drawn").mean("AP") + 2
-    assert f"the {K} nearest shapes of its class" in readme
-    clips = {"first": FIRST["steps"] * FIRST["batch_size"], "then": SECOND["steps"] * DEMO["batch_size"]}
-    assert "a quarter more clips than the oracle" in readme and 0.2 < clips["first"] / clips["then"] < 0.3
-    assert "for {steps} steps of {batch_size} clips, draws masks into".format(**FIRST) in readme
+    assert frames[0] == frames[1]
 
 
 def test_readme_quotes_the_study_of_finer_composites(readme):
@@ -198,27 +193,27 @@ def test_readme_quotes_the_study_of_real_clips(readme):
 
 
 def test_readme_quotes_the_spread_of_the_models_that_ship(readme):
-    main, long = (read_study(ROOT / f"benchmarks/results/study{name}.json") for name in ("", "_long"))
+    main, long = stored("_steps"), stored("_long")
     assert main.settings["steps"] == SECOND["steps"] and long.settings["steps"] == DEMO["steps"]
-    expected = main.row("boxes_shapes_on")
+    expected = main.row("boxes_shapes")
     assert f"Expect {expected.text('AP')} AP: that is what three seeds" in readme and len(expected.seeds) == 3
-    assert f"--rows boxes_short boxes_shapes_on --set steps={SECOND['steps']}`" in readme
+    assert f"--rows boxes_short boxes_shapes --set steps={SECOND['steps']} batch_size=4" in readme
     boxes = long.row("boxes")  # of which `tiny_boxes` is a third seed
     metrics = json.loads((ROOT / "maskfree_nb/weights/tiny_boxes.json").read_text())["metrics"]
     assert [seed["seed"] for seed in boxes.seeds] == [1, 2] and metrics["seed"] == 0
     runs = [metrics["AP"], *boxes.values("AP")]
     assert f"({statistics.mean(runs):.1f} ± {statistics.stdev(runs):.1f} AP over three seeds)" in readme
-    minutes = [seed["seconds"] / 60 for row in long.rows for seed in row.seeds]
-    assert f"({min(minutes):.0f} to {max(minutes):.0f} minutes on one core)" in readme
 
 
 def test_readme_gives_the_commands_of_the_demo_s_trainings(readme):
     assert "--steps {steps} --batch-size {batch_size} ".format(**FIRST) in readme
-    assert f"--steps {SECOND['steps']} --supervision {SECOND['criterion']['supervision']} " in readme
+    second = "--steps {steps} --batch-size {batch_size} --supervision masks ".format(**SECOND)
+    assert second in readme and SECOND["criterion"]["supervision"] == "masks"
+    assert f"--set clips.num_frames={SECOND['clips']['num_frames']}" in readme
 
 
 def test_the_shipped_model_lies_within_the_spread_that_readme_states():
-    row = read_study(ROOT / "benchmarks/results/study.json").row("boxes_shapes_on")
+    row = stored("_steps").row("boxes_shapes")
     metrics = json.loads((ROOT / "maskfree_nb/weights/tiny_shapes.json").read_text())["metrics"]
     assert abs(metrics["AP"] - row.mean("AP")) < 2 * row.spread("AP")
 
@@ -263,12 +258,12 @@ def test_readme_quotes_which_way_the_losses_pull(readme):
 
 def test_readme_quotes_the_drawn_masks(readme):
     embedded, clips = json.loads((ROOT / "benchmarks/results/labels.json").read_text()).values()
-    for stored, start in ((embedded, "has a mean IoU of "), (clips, "told it nothing new: ")):
+    for labels, start in ((embedded, "has a mean IoU of "), (clips, "told it nothing new: ")):
         means = [
-            statistics.mean(run[way] for run in stored["runs"]) for way in ("found", "redrawn", "labelled")
+            statistics.mean(run[way] for run in labels["runs"]) for way in ("found", "redrawn", "labelled")
         ]
         found, redrawn, labelled = (f"{mean:.1f}" for mean in means)
-        given = f"{labelled} in given" if stored is embedded else f"{labelled} in the"
+        given = f"{labelled} in given" if labels is embedded else f"{labelled} in the"
         assert f"{start}{found} by itself, {redrawn} with `--refine`, {given} boxes" in readme
     (run,) = embedded["runs"]
     assert f"boxes, and {run['labelled_shapes']:.1f} there with `--shapes`," in readme
