@@ -23,8 +23,8 @@ DEMO = {
 }
 
 # What differs in the two trainings of `maskfree demo`: a first, short one, of a model whose masks serve as
-# shapes only, and a second, from nothing, on the masks drawn after these shapes. Masks say the same with fewer
-# frames a step, and in the same time more steps are more worth than more frames.
+# shapes only, and a second, from nothing, on the masks drawn after these shapes. In the same time more steps
+# of fewer frames teach more (`benchmarks/results/README.md`); TK-Loss wants frames in a tube.
 FIRST = {"steps": 800, "batch_size": 4, "clips": DEMO["clips"]}
 SECOND = {
     "steps": 4500,

@@ -8,6 +8,8 @@ from scipy.ndimage import binary_dilation
 from tolerances import TOL
 from torch.testing import assert_close
 
+from maskfree_nb.inference import distinct_tracks, draw_tracks
+from maskfree_nb.model.postprocess import Instances
 from maskfree_nb.viz.colours import PALETTE, text_colour, track_colour
 from maskfree_nb.viz.overlays import FILL, contact_sheet, draw_instances
 
@@ -190,3 +192,19 @@ def test_contact_sheet(columns, rows):
         top, left = 3 + row * 12, 3 + column * 23
         assert_close(sheet[:, top : top + 9, left : left + 20], frame, **TOL["exact"])
     assert (sheet == 255).all(0).sum() == sheet[0].numel() - frames[:, 0].numel()  # white between them
+
+
+def test_of_two_tracks_of_one_object_only_the_surer_is_drawn():
+    frames = torch.zeros(2, 3, 40, 40, dtype=torch.uint8)
+    masks = torch.zeros(4, 2, 40, 40, dtype=torch.bool)
+    masks[0, :, :20] = True
+    masks[1, :, :25] = True  # IoU 0.8 with the first
+    masks[2, 0, :20] = masks[2, 1, 20:] = True  # IoU 1/3: alike in one frame alone
+    masks[3, :, 36:] = True  # too unsure
+    tracks = Instances(torch.tensor([0.9, 0.8, 0.7, 0.1]), torch.tensor([0, 1, 1, 0]), torch.arange(4), masks)
+    assert distinct_tracks(tracks, 0.3).tolist() == [0, 2] and distinct_tracks(tracks).tolist() == [0, 2, 3]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    drawn = draw_tracks(frames, tracks, categories, min_score=0.3)
+    expected = draw_instances(frames, masks[[0, 2]], ["cat", "dog"], tracks.scores[[0, 2]].tolist())
+    assert_close(drawn, expected, **TOL["exact"])
+    assert distinct_tracks(Instances(*(x[:0] for x in tracks))).tolist() == []
