@@ -29,12 +29,13 @@ def title_of_scoring(study: Study) -> str:
 
 
 def scoring_command(stem: str, study: Study) -> str:
-    """The command that scored its models again, all rows and seeds; "" where `maskfree study` did."""
+    """The command that scored its models again, with all seeds; "" where `maskfree study` did."""
     base, flags, on_others = base_of(stem, study), _flags(study), "fresh" in study.data
     if not flags and not on_others:
         return ""
     trained = folder_of(study, base.replace("_fresh", ""))
     words = ["python benchmarks/score_again.py", trained, *["--held-out"] * (not on_others), *flags]
+    words += ["--rows", *study.data["rows"]] if "rows" in study.data else []
     if stem != f"study{'_fresh' * on_others}{suffix(flags)}":
         words += ["--out", f"benchmarks/results/{stem}.json"]
     return " ".join(words)

@@ -69,7 +69,11 @@ def score_again(
     for model in models.values():
         if not model.exists():
             raise InputError(f"{model}: no such model; run the study again")
-    data = {**study.data, **({"flags": list(flags)} if flags else {})}
+    data = {
+        **study.data,
+        **({"flags": list(flags)} if flags else {}),
+        **({"rows": list(rows)} if rows else {}),
+    }
     place = "held_out" if held_out else "fresh"
     if not held_out:
         wanted = {key: study.data[key] for key in ("width", "height", "val_frames")}

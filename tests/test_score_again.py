@@ -109,6 +109,9 @@ def test_only_some_rows(again, folder, monkeypatch):
     monkeypatch.setattr(again, "evaluated", lambda *given: {"AP": 30.0, **FIGURES})
     content = again.score_again(folder, folder / "out.json", videos=1, rows=["boxes"], jobs=1)
     assert [row["name"] for row in content["rows"]] == ["boxes"]
+    how_scored = importlib.import_module("how_scored")
+    command = how_scored.scoring_command("study_fresh", read_study(folder / "out.json"))
+    assert command == "python benchmarks/score_again.py runs/study_main --rows boxes"
     assert json.loads((folder / "out.json").read_text()) == content
 
 
