@@ -21,6 +21,7 @@ from study_command import CLIPS, COMPOSITES, EMBEDDED, command, kind_of
 from track_ious import track_section
 
 from maskfree_nb import atomic
+from maskfree_nb.data.clips import ClipConfig
 from maskfree_nb.studies import STUDIES, plan
 from maskfree_nb.viz.study import FIGURES, ORACLE, Study, read_study, study_figure
 
@@ -175,7 +176,8 @@ def _section(folder: Path, stem: str, study: Study, twins: str) -> str:
 
 
 def _data(study: Study) -> str:
-    clips = f"{study.settings['batch_size']} clips of {study.settings['clips']['num_frames']} frames"
+    frames = study.settings.get("clips", {}).get("num_frames", ClipConfig().num_frames)
+    clips = f"{study.settings['batch_size']} clips of {frames} frames"
     return f"Data: {_videos(study)}. Training: {_steps(study)} of {clips}.{scoring_sentence(study)}"
 
 
