@@ -36,8 +36,6 @@ def scoring_command(stem: str, study: Study) -> str:
     trained = folder_of(study, base.replace("_fresh", ""))
     words = ["python benchmarks/score_again.py", trained, *["--held-out"] * (not on_others), *flags]
     words += ["--rows", *study.data["rows"]] if "rows" in study.data else []
-    if stem != f"study{'_fresh' * on_others}{suffix(flags)}":
-        words += ["--out", f"benchmarks/results/{stem}.json"]
     return " ".join(words)
 
 

@@ -23,8 +23,8 @@ SHAPES = (
 )
 STEPS = (
     f"{BEFORE_SHAPES}. {NO_MASK} `make demo` trains so, by two processes. The short trainings, of 3 frames a "
-    "clip, and the masks that they drew are those of the study in 1500 steps, below. That more steps of "
-    "fewer frames teach more in the same time was seen with one seed of the oracle, on the 50 videos."
+    "clip, and the masks that they drew are those of the study in 1500 steps, below: as many frames in fewer "
+    "steps. The steps were chosen by one seed of the oracle, on the 50 videos."
 )
 REMARKS = {
     "study_steps": STEPS,

@@ -93,7 +93,7 @@ def write_page(folder: Path) -> None:
 
 
 def read_studies(folder: Path) -> dict[str, Study]:
-    """The stored studies by the name of their file, the main one first."""
+    """The stored studies by the name of their file, in the order of the page."""
     studies = {path.stem: read_study(path) for path in sorted(folder.glob("study*.json"))}
 
     def place(item: tuple[str, Study]) -> tuple[int, list[str]]:

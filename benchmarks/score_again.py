@@ -3,10 +3,10 @@
     python benchmarks/score_again.py runs/study_main [--held-out] [--refine | --temporal] [--mask-scores]
 
 The 50 held-out videos of a study also served to choose the recipe. This makes 300 others, of another seed, in
-`FOLDER/fresh`, evaluates every model of the study on them, and writes a study like it:
-`benchmarks/results/study_fresh.json`. Nothing is trained. With `--held-out` it is the study's own videos
-again. The other flags are those of `maskfree eval`, for all rows; with them the name of the file ends in
-`_redrawn` or `_temporal`, and in `_scored`: `study_fresh_temporal_scored.json`.
+`FOLDER/fresh`, evaluates every model of the study on them, and writes a study like it, named after the
+folder: `benchmarks/results/study_fresh.json` (of `runs/study_long`: `study_fresh_long.json`). Nothing is
+trained. With `--held-out` it is the study's own videos again. The other flags are those of `maskfree eval`,
+for all rows; with them the name ends in `_redrawn` or `_temporal`, and in `_scored`.
 """
 
 import argparse
@@ -112,6 +112,18 @@ def suffix(flags: Sequence[str]) -> str:
     return "".join(SUFFIXES[flag] for flag in flags)
 
 
+def stored_as(folder: Path, flags: Sequence[str], held_out: bool = False) -> str:
+    """The name, without its ending, of the file of a study whose models were scored again.
+
+    >>> stored_as(Path("runs/study_main"), [])
+    'study_fresh'
+    >>> stored_as(Path("runs/study_steps"), ["--mask-scores"], held_out=True)
+    'study_steps_scored'
+    """
+    own = folder.name.removeprefix("study").removesuffix("_main")
+    return f"study{'' if held_out else '_fresh'}{own}{suffix(flags)}"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,11 +136,10 @@ if __name__ == "__main__":
     parser.add_argument("--mask-scores", action="store_true", help="score tracks by how sure their masks are")
     parser.add_argument("--rows", nargs="+", help="only these rows of the study")
     parser.add_argument("--jobs", type=int, default=2, help="evaluations side by side (default: 2)")
-    parser.add_argument("--out", type=Path, help="default: study, _fresh, _redrawn or _temporal, _scored")
+    parser.add_argument("--out", type=Path, help="default: in benchmarks/results, named as said above")
     options = parser.parse_args()
     flags = [flag for flag in SUFFIXES if getattr(options, flag[2:].replace("-", "_"))]
-    place = "" if options.held_out else "_fresh"
-    out = options.out or RESULTS / f"study{place}{suffix(flags)}.json"
+    out = options.out or RESULTS / f"{stored_as(options.folder, flags, options.held_out)}.json"
     given = {"held_out": options.held_out, "rows": options.rows, "jobs": options.jobs}
     try:
         score_again(options.folder, out, flags, **given)

@@ -35,8 +35,8 @@ def ship(demo: Path, name: str = "tiny_shapes") -> None:
 def _training(demo: Path, name: str) -> dict:
     """The configuration of one training, with paths as seen from the demo's folder, and its log."""
     config = json.loads((demo / name / "config.json").read_text())
-    for path in ("annotations", "images", "init"):
-        config[path] = config[path] and str(Path(config[path]).relative_to(demo))
+    for path in ("annotations", "images"):
+        config[path] = str(Path(config[path]).relative_to(demo))
     log = [json.loads(line) for line in (demo / name / "log.jsonl").read_text().splitlines()]
     return {"config": config, "log": [line for line in log if line["step"] % EVERY == 0 or line is log[-1]]}
 

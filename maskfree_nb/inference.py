@@ -26,7 +26,7 @@ from maskfree_nb.tkloss.lab import rgb_to_lab
 from maskfree_nb.viz.overlays import draw_instances
 
 LARGE_VIDEO = 20_000_000  # pixels of all frames of a video
-SAME_OBJECT = 0.6  # IoU of two tracks above which only the better one is drawn
+SAME_OBJECT = 0.6  # IoU of two tracks above which only the better one is drawn; chosen by eye
 
 
 def load_trained(path: str | Path) -> tuple[VideoMask2Former, dict]:

@@ -23,8 +23,8 @@ DEMO = {
 }
 
 # What differs in the two trainings of `maskfree demo`: a first, short one, of a model whose masks serve as
-# shapes only, and a second, from nothing, on the masks drawn after these shapes. In the same time more steps
-# of fewer frames teach more (`benchmarks/results/README.md`); TK-Loss wants frames in a tube.
+# shapes only, and a second, from nothing, on the masks drawn after these shapes. As many frames in more
+# steps teach more (`benchmarks/results/README.md`); TK-Loss, in the first, is given the longer clips.
 FIRST = {"steps": 800, "batch_size": 4, "clips": DEMO["clips"]}
 SECOND = {
     "steps": 4500,

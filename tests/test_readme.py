@@ -23,6 +23,14 @@ def readme() -> str:
     return " ".join((ROOT / "README.md").read_text().split())
 
 
+def frames_seen(settings: dict) -> int:
+    return settings["steps"] * settings["batch_size"] * settings["clips"]["num_frames"]
+
+
+def stored(name: str) -> Study:
+    return read_study(ROOT / f"benchmarks/results/study{name}.json")
+
+
 def test_readme_quotes_the_stored_benchmark(readme):
     report = json.loads((ROOT / "benchmarks/results/tkloss-cpu.json").read_text())
     assert len(report["cases"]) == 2  # a moving scene, and the worst case
@@ -48,10 +56,6 @@ def test_readme_quotes_the_stored_models(readme):
     assert f"one training of {boxes['config']['steps']} steps" in readme
     quoted = "{AP:.1f} AP on the same videos, {mean_IoU:.1f} mean IoU".format(**boxes["metrics"])
     assert f"has {quoted}" in readme
-
-
-def stored(name: str) -> Study:
-    return read_study(ROOT / f"benchmarks/results/study{name}.json")
 
 
 def test_readme_quotes_the_main_study(readme):
@@ -84,9 +88,13 @@ def test_readme_quotes_what_class_shapes_bring(readme):
     assert "with `--temporal --mask-scores` there {}, {} of {}).".format(with_both, *aps) in readme
     short = max(seed["seconds"] for seed in chosen.row("boxes_short").seeds) / 60
     drawing = max(seed["drawing_seconds"] for seed in chosen.row("boxes_shapes").seeds) / 60
-    minutes = f"{math.ceil(short)} minutes on one core, the drawing at most {math.ceil(drawing)}."
+    minutes = f"{math.ceil(short)} minutes on one core, the drawing at most {math.ceil(drawing)},"
     assert f"The short training takes at most {minutes}" in readme
     assert f"the {K} nearest shapes of its class" in readme
+    before, then = (
+        each["steps"] * each["batch_size"] * each["clips"]["num_frames"] for each in (FIRST, SECOND)
+    )
+    assert "sees a quarter more frames than the oracle" in readme and 0.2 < before / then < 0.3
     assert "for {steps} steps of {batch_size} clips, draws masks into".format(**FIRST) in readme
     without, with_tk = (first.row(name) for name in ("boxinst_shapes", "boxes_shapes"))
     assert f"without it {without.text('AP')} (two seeds), with it {with_tk.text('AP')}." in readme
@@ -126,17 +134,13 @@ def test_readme_quotes_the_first_study(readme):
     assert f"draws without shapes, adds {gain(first, 'boxes_drawn', 'boxes')} AP." in readme
     same = {row.name for row in first.rows} & {row.name for row in now.rows} - {"boxes_short"}
     assert all(first.row(name).mean("AP") < now.row(name).mean("AP") for name in same)  # "all of it is lower"
-    settings = [study.settings for study in (first, now)]
-    frames = {each["steps"] * each["batch_size"] * each["clips"]["num_frames"] for each in settings}
-    assert len(frames) == 1  # "as many frames"
+    assert frames_seen(first.settings) == frames_seen(now.settings)
     gains = {name: now.row(name).mean("AP") - first.row(name).mean("AP") for name in same}
     assert max(gains, key=gains.get) == "masks"  # "the oracle most of all"
 
 
 def test_readme_quotes_the_study_of_finer_composites(readme):
-    fine, weight = (
-        read_study(ROOT / f"benchmarks/results/study_composites_{name}.json") for name in ("fine", "weight")
-    )
+    fine, weight = (stored(f"_composites_{name}") for name in ("fine", "weight"))
     data, recipe = fine.data, weight.row("w5")
     assert f"({data['width']}x{data['height']}, {fine.settings['steps']} steps from `tiny_boxes`)" in readme
     assert fine.settings["init"] == "tiny_boxes" and weight.data == data
@@ -150,9 +154,7 @@ def test_readme_quotes_the_study_of_finer_composites(readme):
 
 
 def test_readme_quotes_the_study_of_real_clips(readme):
-    clips, coarse = (
-        read_study(ROOT / f"benchmarks/results/study_clips{name}.json") for name in ("", "_coarse")
-    )
+    clips, coarse = (stored(f"_clips{name}") for name in ("", "_coarse"))
     for row in clips.rows:
         shown = " | ".join(row.text(figure) for figure in ("AP", "AP50", "AP75", "mean_iou"))
         assert f"| {row.label} | {shown} |" in readme
@@ -192,7 +194,8 @@ def test_readme_quotes_the_spread_of_the_models_that_ship(readme):
     assert main.settings["steps"] == SECOND["steps"] and long.settings["steps"] == DEMO["steps"]
     expected = main.row("boxes_shapes")
     assert f"Expect {expected.text('AP')} AP: that is what three seeds" in readme and len(expected.seeds) == 3
-    assert f"--rows boxes_short boxes_shapes --set steps={SECOND['steps']} batch_size=4" in readme
+    given = "--rows boxes_short boxes_shapes --set steps={steps} batch_size={batch_size}".format(**SECOND)
+    assert f"{given} clips.num_frames={SECOND['clips']['num_frames']}`" in readme
     boxes = long.row("boxes")  # of which `tiny_boxes` is a third seed
     metrics = json.loads((ROOT / "maskfree_nb/weights/tiny_boxes.json").read_text())["metrics"]
     assert [seed["seed"] for seed in boxes.seeds] == [1, 2] and metrics["seed"] == 0
@@ -214,15 +217,10 @@ def test_the_shipped_model_lies_within_the_spread_that_readme_states():
 
 
 def test_readme_quotes_the_ablations(readme, benchmarks):
-    ablations = [
-        read_study(ROOT / f"benchmarks/results/study_{name}.json")
-        for name in ("k", "radius", "threshold", "patch", "colour")
-    ]
+    ablations = [stored(f"_{name}") for name in ("k", "radius", "threshold", "patch", "colour")]
     found = [row.mean("AP") for study in ablations for row in study.rows]
     assert f"all lie between {min(found):.1f} and {max(found):.1f} AP" in readme
-    order, frames = (
-        read_study(ROOT / f"benchmarks/results/study_{name}.json") for name in ("order", "frames")
-    )
+    order, frames = (stored(f"_{name}") for name in ("order", "frames"))
     found = [row.mean("AP") for row in frames.rows]
     assert f"2 to 7 frames, {min(found):.1f} to {max(found):.1f};" in readme
     orders = [order.row(name).mean("AP") for name in ("chronological", "shuffled")]

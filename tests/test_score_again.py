@@ -1,4 +1,4 @@
-"""Models of a study scored on other videos: which videos, which models, and what the page says of them."""
+"""Models of a study scored again: which videos and models, how, and what the page says of it."""
 
 import importlib
 import json
@@ -128,6 +128,18 @@ def test_what_cannot_be_scored_is_refused_before_anything_is(again, folder, monk
     with pytest.raises(InputError, match=r"model\.safetensors: no such model; run the study again"):
         again.score_again(folder, out, videos=1)
     assert not out.exists()
+
+
+def test_every_stored_file_has_the_name_that_the_command_of_the_page_gives_it(again):
+    """So that no command of the page overwrites the results of another."""
+    how_scored = importlib.import_module("how_scored")
+    found = {}
+    for path in (FOLDER / "results").glob("study*.json"):
+        if command := how_scored.scoring_command(path.stem, read_study(path)):
+            _, _, folder, *words = command.split()
+            flags = [word for word in words if word in again.SUFFIXES]
+            found[path.stem] = again.stored_as(Path(folder), flags, "--held-out" in words)
+    assert len(found) > 5 and all(stem == name for stem, name in found.items())
 
 
 def test_the_command_line_refuses_what_makes_no_sense(again, folder):

@@ -1,4 +1,4 @@
-"""Masks drawn along the matches between frames: `--temporal` of eval, predict and label."""
+"""Masks drawn along the matches between frames, and ranked by themselves: `--temporal`, `--mask-scores`."""
 
 import json
 from pathlib import Path
