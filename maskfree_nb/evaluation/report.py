@@ -8,6 +8,8 @@ from maskfree_nb.data.ytvis import load_ytvis, verify_images
 from maskfree_nb.evaluation.video_ap import VideoAP, boxes_as_masks, evaluate_videos, mean_track_iou
 from maskfree_nb.inference import check_categories, load_trained, predict_set
 
+DIGITS = 4  # of what is stored: shown with one digit, it must not be rounded twice
+
 
 @dataclass(frozen=True)
 class Report:
@@ -29,12 +31,12 @@ class Report:
         """The main figures in percent; None where there is nothing to score against."""
         figures = {name: self.ap.stats[name] for name in ("AP", "AP50", "AP75", "AR1", "AR10")}
         figures |= {"box_fill_AP": self.box_fill_ap.stats["AP"], "mean_IoU": self.mean_iou}
-        return {name: round(100 * value, 2) if value >= 0 else None for name, value in figures.items()}
+        return {name: round(100 * value, DIGITS) if value >= 0 else None for name, value in figures.items()}
 
     def classes(self) -> dict[str, float]:
         """AP of each class that has true tracks, in percent points."""
         rows = self.ap.per_category.values()
-        return {row["name"]: round(100 * row["AP"], 2) for row in rows if row["AP"] >= 0}
+        return {row["name"]: round(100 * row["AP"], DIGITS) for row in rows if row["AP"] >= 0}
 
     def text(self) -> str:
         """The AP table, and the two figures that tell masks from boxes."""
