@@ -29,7 +29,7 @@ help:
 	touch $@
 
 lab: .venv/.done
-	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
+	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
 
 demo: .venv/.done
 	$(BIN)/maskfree demo --out runs/demo
