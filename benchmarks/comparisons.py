@@ -64,9 +64,14 @@ def comparisons(study: Study, with_bars: bool) -> str:
 
 def gain(row: StudyRow, base: StudyRow, figure: str = "AP") -> str:
     """The difference of the means and, where both rows have several seeds, its standard error."""
-    error = math.hypot(*(each.spread(figure) / math.sqrt(len(each.seeds)) for each in (row, base)))
+    error = error_of(row, base, figure)
     text = f"{row.mean(figure) - base.mean(figure):+.1f}"
     return text if math.isnan(error) else f"{text} ± {error:.1f}"
+
+
+def error_of(row: StudyRow, base: StudyRow, figure: str) -> float:
+    """The standard error of the difference of the means; NaN where a row has one seed."""
+    return math.hypot(*(each.spread(figure) / math.sqrt(len(each.seeds)) for each in (row, base)))
 
 
 def _verdict(number: float, bar: float | None, unit: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from reach_section import reach_section
 from remarks import REMARKS
 from residual_section import read_residuals, residual_section
 from study_command import CLIPS, COMPOSITES, EMBEDDED, command, kind_of
+from tk_gains import gain_figure, gain_section, tk_gains
 from track_ious import track_section
 
 from maskfree_nb import atomic
@@ -89,6 +90,8 @@ def write_page(folder: Path) -> None:
     studies = read_studies(folder)
     for stem, study in studies.items():
         write_png(folder / f"{stem}.png", study_figure(study), colours=64)
+    if gains := tk_gains(studies):
+        write_png(folder / "tk_gains.png", gain_figure(gains), colours=64)
     atomic.write_text(folder / "README.md", page(folder, studies))
 
 
@@ -105,7 +108,8 @@ def read_studies(folder: Path) -> dict[str, Study]:
 
 def page(folder: Path, studies: dict[str, Study]) -> str:
     """The text of the page of the studies in a folder."""
-    sections = [_section(folder, stem, study, _twins(study, studies)) for stem, study in studies.items()]
+    sections = gain_section(tk_gains(studies))
+    sections += [_section(folder, stem, study, _twins(study, studies)) for stem, study in studies.items()]
     measured = {study.name for study in studies.values() if kind_of(study) == EMBEDDED}
     missing = [name for name in STUDIES if name not in measured]
     sections += [*reach_section(folder), *pulls_section(folder, studies), *label_section(folder)]
