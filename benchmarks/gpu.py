@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from harness import Case, Disagreement
+from contenders import Case, Disagreement
 from torch import Tensor
 
 COPY_BYTES = 1 << 30

@@ -1,7 +1,4 @@
-"""Compare two ways to compute the same thing: that they agree, then their time and their memory.
-
-A file of `benchmarks/cases` is one benchmark: its function `cases(device, small)` returns the `Case`s to run.
-"""
+"""Measure a case: the time of its two contenders, in turns, and their memory; where and with what."""
 
 import os
 import platform
@@ -9,74 +6,16 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from contenders import Case
+from gpu import cold_clocks
 
 ROUND_SECONDS = 0.25  # in every round each contender runs for about so long, at least once
-
-
-class Disagreement(Exception):
-    """The two contenders do not compute the same thing, so their times mean nothing."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """Two contenders for one task; each returns the tensors by which they are compared.
-
-    Attributes:
-        name: what is computed.
-        setting: sizes and options, for the report.
-        ours, baseline: run the task once and return its results by name.
-        tolerance: largest |ours - baseline| / max |baseline| of each result.
-        bar: the least ratio of the times that is asked for; None: only reported.
-        reference: the same in float64: both contenders are compared with it. None: with each other.
-    """
-
-    name: str
-    setting: dict
-    ours: Callable[[], dict[str, Tensor]]
-    baseline: Callable[[], dict[str, Tensor]]
-    tolerance: float = 1e-5
-    bar: float | None = None
-    reference: Callable[[], dict[str, Tensor]] | None = None
-
-
-def agreement(case: Case) -> dict[str, float]:
-    """Return the largest relative difference of each result; raise Disagreement where it is too large."""
-    if case.reference is None:
-        return _compare(case, case.ours, case.baseline())
-    expected = case.reference()
-    _compare(case, case.baseline, expected)
-    return _compare(case, case.ours, expected)
-
-
-def _compare(case: Case, contender: Callable[[], dict[str, Tensor]], wanted: dict[str, Tensor]) -> dict:
-    """Return the largest relative difference of each result of one contender from what is wanted."""
-    if any(expected.is_cuda for expected in wanted.values()):
-        torch.full((1 << 28,), float("nan"), device="cuda")  # freed at once: new tensors start as NaN
-    results = contender()
-    if results.keys() != wanted.keys():
-        raise Disagreement(f"{case.name}: results {sorted(results)} against {sorted(wanted)}")
-    differences = {}
-    for name, expected in wanted.items():
-        if results[name].shape != expected.shape:
-            raise Disagreement(
-                f"{case.name}: {name} is {list(results[name].shape)} against {list(expected.shape)}"
-            )
-        scale = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
-        differences[name] = float((results[name] - expected).abs().max() / scale)
-        if not differences[name] <= case.tolerance:
-            raise Disagreement(
-                f"{case.name}: {name} differs by {differences[name]:.1e} of its largest value, "
-                f"tolerance {case.tolerance:.0e}"
-            )
-    return differences
 
 
 def measure(case: Case, device: torch.device, rounds: int) -> dict[str, list[float]]:
@@ -136,8 +75,6 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
 def _clocks(runs: list[Callable[[], object]], device: torch.device) -> list[Callable[[], float]]:
     """Return for each run what runs it once and returns its seconds."""
     if device.type == "cuda":
-        from gpu import cold_clocks  # here: it builds upon this file
-
         return cold_clocks(*runs)
     return [partial(_cpu_seconds, run) for run in runs]
 

@@ -18,7 +18,8 @@ os.environ.setdefault(
 )  # before torch: spinning threads cost more than they bring
 
 import torch
-from harness import Case, Disagreement, agreement, measure, peak_memory, provenance, quantiles
+from contenders import Case, Disagreement, agreement
+from harness import measure, peak_memory, provenance, quantiles
 
 from maskfree_nb.atomic import write_json
 

@@ -22,9 +22,9 @@ def load(monkeypatch):
     return importlib.import_module
 
 
-def case(harness, **changes):
+def case(contenders, **changes):
     tensors = dict(loss=torch.tensor([1.0, 2.0]), gradient=torch.ones(3))
-    return harness.Case(
+    return contenders.Case(
         **{"name": "toy", "setting": {}, "ours": lambda: tensors, "baseline": lambda: tensors, **changes}
     )
 
@@ -69,15 +69,17 @@ def test_the_scene_moves_inside_its_boxes(load):
     ],
 )
 def test_disagreement_is_red(load, wrong, message):
-    harness = load("harness")
-    with pytest.raises(harness.Disagreement, match=message):
-        harness.agreement(case(harness, baseline=lambda: wrong))
+    contenders = load("contenders")
+    with pytest.raises(contenders.Disagreement, match=message):
+        contenders.agreement(case(contenders, baseline=lambda: wrong))
 
 
 def test_turns_are_taken_by_both(load):
     harness = load("harness")
     order = []
-    toy = case(harness, ours=lambda: order.append("ours"), baseline=lambda: order.append("baseline"))
+    toy = case(
+        load("contenders"), ours=lambda: order.append("ours"), baseline=lambda: order.append("baseline")
+    )
     harness.ROUND_SECONDS = 0.0
     seconds = harness.measure(toy, torch.device("cpu"), rounds=3)
     assert order == ["ours", "baseline"] * 4  # once to see how long each takes
@@ -112,10 +114,10 @@ def test_report_of_a_small_run(load, tmp_path, capsys):
 
 
 def test_a_red_run_reports_nothing(load, monkeypatch, tmp_path, capsys):
-    run_module, harness = load("run"), load("harness")
+    run_module, contenders = load("run"), load("contenders")
     other = dict(loss=torch.tensor([1.0, 2.5]), gradient=torch.ones(3))
     red = type(sys)("cases.tkloss", "A toy.")
-    red.cases = lambda device, small: [case(harness, baseline=lambda: other)]
+    red.cases = lambda device, small: [case(contenders, baseline=lambda: other)]
     monkeypatch.setitem(sys.modules, "cases.tkloss", red)
     assert run_module.main(["tkloss", "--json", str(tmp_path / "report.json")]) == 1
     assert "red: toy: loss differs" in capsys.readouterr().err

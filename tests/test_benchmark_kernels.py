@@ -45,7 +45,7 @@ def test_a_right_kernel_passes(load):
 )
 def test_a_wrong_kernel_is_red(load, ours):
     gpu = load("gpu")
-    with pytest.raises(load("harness").Disagreement):
+    with pytest.raises(load("contenders").Disagreement):
         case(gpu, ours).differences()
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -56,7 +56,7 @@ def test_a_wrong_baseline_is_red(load):
 
     gpu = load("gpu")
     right = case(gpu, None).reference
-    with pytest.raises(load("harness").Disagreement, match="the baseline, toy, has another loss"):
+    with pytest.raises(load("contenders").Disagreement, match="the baseline, toy, has another loss"):
         case(gpu, right, wrong).differences()
 
 

@@ -118,8 +118,8 @@ def test_both_contenders_are_timed_so(simulated, load, monkeypatch):
     _, gpu = simulated
     harness = load("harness")
     monkeypatch.setattr(harness, "ROUND_SECONDS", 0.25)
-    case = harness.Case("toy", {}, lambda: gpu.launch(1 * MS, 2 * MS), lambda: gpu.launch(4 * MS, 8 * MS))
-    seconds = harness.measure(case, torch.device("cuda"), rounds=2)
+    runs = (lambda: gpu.launch(1 * MS, 2 * MS), lambda: gpu.launch(4 * MS, 8 * MS))
+    seconds = harness.measure(load("contenders").Case("toy", {}, *runs), torch.device("cuda"), rounds=2)
     assert all(math.isclose(each, 2 * MS) for each in seconds["ours"])
     assert all(math.isclose(each, 8 * MS) for each in seconds["baseline"])
     assert len(seconds["ours"]) > len(seconds["baseline"]) > 2
@@ -178,7 +178,7 @@ def test_wrong_matches_in_the_last_clip_are_red(matching_case, load, timed):
                 index[-1], distance[-1] = 255, math.inf
         return bits, index, distance
 
-    with pytest.raises(load("harness").Disagreement, match="knn_match"):
+    with pytest.raises(load("contenders").Disagreement, match="knn_match"):
         matching_case(kernel).differences()
 
 

@@ -4,8 +4,8 @@ import itertools
 import math
 
 import torch
+from contenders import Disagreement
 from gpu import KernelCase, poisoned
-from harness import Disagreement
 from naive import best, patch_similarity
 from scene import moving_scene
 from torch import Tensor

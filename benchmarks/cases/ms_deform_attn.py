@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import torch
+from contenders import Disagreement
 from gpu import KernelCase
-from harness import Disagreement
 from torch import Tensor
 
 from maskfree_nb import backend

@@ -1,7 +1,7 @@
 """TK-Loss, matching and all decoder layers, forward and backward, against the unfold formulation."""
 
 import torch
-from harness import Case
+from contenders import Case
 from naive import naive_tk_loss
 from scene import moving_scene
 from torch import Tensor
