@@ -236,7 +236,7 @@ def _eval(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from maskfree_nb.inference import predict_source
+    from maskfree_nb.predicting import predict_source
 
     predict_source(
         options.model,

@@ -13,12 +13,13 @@ from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.video import write_gif, write_mp4
 from maskfree_nb.data.ytvis import load_ytvis
 from maskfree_nb.evaluation.report import evaluate_model
-from maskfree_nb.inference import draw_tracks, load_trained, predict_video
+from maskfree_nb.inference import load_trained, predict_video
 from maskfree_nb.labelling import label_boxes
 from maskfree_nb.launch import train_in_processes
 from maskfree_nb.recipes import DEMO, DEMO_DATA, FIRST, SECOND
 from maskfree_nb.train_config import TrainConfig
 from maskfree_nb.viz.curves import plot_training
+from maskfree_nb.viz.tracks import draw_tracks
 
 
 def run_demo(out: str | Path, *, seed: int = 0, processes: int | None = None, **overrides) -> dict:

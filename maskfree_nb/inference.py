@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from maskfree_nb import atomic
 from maskfree_nb.data import rle
 from maskfree_nb.data.clips import PADDING, video_frames
 from maskfree_nb.data.frames import resize_shortest_edge
-from maskfree_nb.data.video import read_frames, write_mp4
 from maskfree_nb.data.ytvis import VideoSet
 from maskfree_nb.errors import InputError, InputWarning
 from maskfree_nb.mean_field import finer
@@ -23,10 +21,8 @@ from maskfree_nb.model.postprocess import Instances, top_instances
 from maskfree_nb.model.video_decoder import Prediction
 from maskfree_nb.temporal_links import temporal_links
 from maskfree_nb.tkloss.lab import rgb_to_lab
-from maskfree_nb.viz.overlays import draw_instances
 
 LARGE_VIDEO = 20_000_000  # pixels of all frames of a video
-SAME_OBJECT = 0.6  # IoU of two tracks above which only the better one is drawn; chosen by eye
 
 
 def load_trained(path: str | Path) -> tuple[VideoMask2Former, dict]:
@@ -172,72 +168,3 @@ def to_results(video_id: int, tracks: Instances, category_ids: Iterable[int]) ->
             tracks.scores.tolist(), tracks.labels.tolist(), tracks.masks, strict=True
         )
     ]
-
-
-def draw_tracks(
-    frames: Tensor, tracks: Instances, categories: list[dict], *, min_score: float = 0.3, tags: bool = True
-) -> Tensor:
-    """Draw tracks of at least `min_score` over their frames: uint8 [T, 3, H, W] -> uint8 [T, 3, H', W'].
-
-    Where several answer for one object, the first is drawn: see `distinct_tracks`. With `tags=False` without
-    their names and scores, see `draw_instances`.
-    """
-    shown = distinct_tracks(tracks, min_score)
-    names = [categories[label]["name"] for label in tracks.labels[shown].tolist()]
-    return draw_instances(frames, tracks.masks[shown], names, tracks.scores[shown].tolist(), tags=tags)
-
-
-def distinct_tracks(tracks: Instances, min_score: float = 0.0) -> Tensor:
-    """Which tracks are objects of their own: int64 indices, best first, of scores of at least `min_score`.
-
-    Two queries, or one with two classes, may answer for one object: in a ranking both have their use, as the
-    second may be of the right class, but not in a picture. A track is left out if the IoU, over the whole
-    video, with one before it that is not left out is above 0.6.
-
-    >>> masks = torch.zeros(3, 1, 4, 4, dtype=torch.bool)
-    >>> masks[:2, 0, :3], masks[2, 0, 3:] = True, True  # the first two are alike
-    >>> scores, labels = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([1, 0, 1])
-    >>> distinct_tracks(Instances(scores, labels, labels, masks)).tolist()
-    [0, 2]
-    """
-    kept: list[int] = []
-    areas = tracks.masks.flatten(1).sum(1)
-    for number in (tracks.scores >= min_score).nonzero().flatten().tolist():
-        shared = [(tracks.masks[number] & tracks.masks[other]).sum() for other in kept]
-        unions = [areas[number] + areas[other] - both for other, both in zip(kept, shared, strict=True)]
-        if not any(both > SAME_OBJECT * union for both, union in zip(shared, unions, strict=True)):
-            kept.append(number)
-    return torch.tensor(kept, dtype=torch.int64)
-
-
-def predict_source(
-    model_path: str | Path,
-    source: str | Path,
-    out: str | Path,
-    *,
-    image_size: int | None = None,
-    min_score: float = 0.3,
-    max_frames: int | None = None,
-    refine: bool = False,
-    temporal: bool = False,
-    mask_scores: bool = False,
-) -> None:
-    """Segment and track the objects of a video file or a folder of frames.
-
-    Writes `results.json` (YouTube-VIS results, all tracks) and `overlay.mp4` (tracks of at least `min_score`)
-    into `out`. `refine`, `temporal` and `mask_scores` are those of `predict_video`.
-
-    Raises:
-        InputError: a model or a source that cannot be read, or an `out` that cannot be written into.
-    """
-    model, metadata = load_trained(model_path)
-    frames, fps, _ = read_frames(source, max_frames=max_frames)
-    for name in ("results.json", "overlay.mp4"):
-        atomic.check_writable(Path(out) / name)
-    size = image_size or metadata["image_size"]
-    options = {"refine": refine, "temporal": temporal, "mask_scores": mask_scores}
-    tracks = predict_video(model, frames, image_size=size, **options)
-    results = to_results(1, tracks, [category["id"] for category in metadata["categories"]])
-    film = draw_tracks(frames, tracks, metadata["categories"], min_score=min_score)
-    atomic.write_json(Path(out) / "results.json", results)
-    write_mp4(Path(out) / "overlay.mp4", film, fps=fps)

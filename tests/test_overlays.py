@@ -8,10 +8,10 @@ from scipy.ndimage import binary_dilation
 from tolerances import TOL
 from torch.testing import assert_close
 
-from maskfree_nb.inference import distinct_tracks, draw_tracks
 from maskfree_nb.model.postprocess import Instances
 from maskfree_nb.viz.colours import PALETTE, text_colour, track_colour
 from maskfree_nb.viz.overlays import FILL, contact_sheet, draw_instances
+from maskfree_nb.viz.tracks import distinct_tracks, draw_tracks
 
 H, W = 150, 500
 

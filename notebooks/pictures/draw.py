@@ -19,11 +19,12 @@ from maskfree_nb.data.clips import video_frames
 from maskfree_nb.data.embedded import make_embedded
 from maskfree_nb.data.frames import resize_shortest_edge
 from maskfree_nb.data.ytvis import load_ytvis
-from maskfree_nb.inference import draw_tracks, load_trained, predict_video
+from maskfree_nb.inference import load_trained, predict_video
 from maskfree_nb.pretrained import pretrained
 from maskfree_nb.tkloss import disk_offsets, rgb_to_lab
 from maskfree_nb.viz.matches import look_at, matches_figure
 from maskfree_nb.viz.overlays import contact_sheet
+from maskfree_nb.viz.tracks import draw_tracks
 
 FOLDER = Path(__file__).parent
 PIXELS = [(69, 68), (84, 83), (11, 128), (45, 130), (20, 66)]  # one of each case, on the map of stride 4
