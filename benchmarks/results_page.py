@@ -40,6 +40,10 @@ TITLES = {  # of studies stored once more, with other settings or scores
     "study_fresh_long": LONG + OTHER,
     "study_unfilled": "",
     "study_fresh_unfilled": OTHER,
+    "study_weight_steps": STEPS,
+    "study_fresh_weight_steps": STEPS + OTHER,
+    "study_composites_steps": STEPS,
+    "study_composites_weight_steps": STEPS,
     "study_composites_fine": ", in finer frames and with a tenth of the weight of TK-Loss",
     "study_clips_coarse": ", in coarser maps",
 }
@@ -54,7 +58,8 @@ JUDGED = (  # by the bars, however scored
 )
 FOLDER = Path(__file__).parent / "results"
 REAL = [
-    *("study_composites", "study_composites_fine", "study_composites_weight"),
+    *("study_composites_steps", "study_composites_weight_steps", "study_composites"),
+    *("study_composites_fine", "study_composites_weight"),
     *("study_clips", "study_clips_coarse", "study_clips_weight"),
 ]
 ORDER = [
