@@ -27,8 +27,9 @@ STEPS = (
     "steps. The steps were chosen by one seed of the oracle, on the 50 videos."
 )
 PUBLISHED = (
-    "The published code multiplies its TK-Loss by 0.1, which is a weight of 0.5 here; the recipe has 5. The "
-    "runs of weight 5 are those of the main study in as many steps, above."
+    "The published code (SysCV/MaskFreeVIS) multiplies its TK-Loss by 0.1, and by the weight of its mask "
+    "losses, 5: a weight of 0.5 here, where the recipe has 5. The runs of weight 5 are those of the main "
+    "study in as many steps, above."
 )
 DAVIS = (
     "The clips are of DAVIS 2016, cut into frames to train on and frames to score with: the same objects and "

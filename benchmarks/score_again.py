@@ -1,4 +1,4 @@
-"""Score the models of a study again: on videos that no choice was made by, or in another way.
+"""Score the models of a study again: on other videos than those that chose the recipe, or in another way.
 
     python benchmarks/score_again.py runs/study_main [--held-out] [--refine | --temporal] [--mask-scores]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskfree_nb.criterion import CriterionConfig
+from maskfree_nb.fitted_masks import LEAST_SPAN
 from maskfree_nb.recipes import DEMO, FIRST, SECOND
 from maskfree_nb.shape_neighbours import K
 from maskfree_nb.study import merged
@@ -69,10 +70,12 @@ def test_readme_quotes_the_main_study(readme):
         assert all(study.settings[name] == SECOND[name] for name in ("steps", "batch_size", "clips"))
     given = "steps={steps} batch_size={batch_size}".format(**SECOND)
     given += f" clips.num_frames={SECOND['clips']['num_frames']}"
-    assert f"`maskfree study main --out runs/study_steps --set {given}`" in readme
+    rows = " ".join(row.name for row in chosen.rows)
+    assert f"`maskfree study main --out runs/study_steps --rows {rows} --set {given}`" in readme
     longest = max(seed["seconds"] for row in chosen.rows for seed in row.seeds)
     assert f"at most {math.ceil(longest / 60)} minutes on one core" in readme and longest < 20 * 60
-    assert f"scored on {fresh.data['fresh']['val_videos']} videos that no choice was made by" in readme
+    assert f"on *the {fresh.data['fresh']['val_videos']}*, videos that the recipe was not chosen by" in readme
+    assert f"the span of masks drawn into boxes, {LEAST_SPAN}, was set with" in readme
     shares = f"In one training boxes keep {fresh.share_of_oracle():.0%} of the oracle's AP"
     assert f"{shares} ({chosen.share_of_oracle():.0%} on the 50)." in readme
 
@@ -82,7 +85,7 @@ def test_readme_quotes_what_class_shapes_bring(readme):
         stored(name) for name in ("_fresh_steps", "_steps", "_steps_temporal_scored", "_fresh")
     )
     share, on_50, with_both = (f"{s.share_of_oracle('boxes_shapes'):.0%}" for s in (fresh, chosen, best))
-    assert f"**With class shapes boxes keep {share} of the oracle's AP** ({on_50} on the 50 videos" in readme
+    assert f"**With class shapes boxes keep {share} of the oracle's AP** ({on_50} on the 50;" in readme
     assert best.data["flags"] == ["--temporal", "--mask-scores"]
     aps = [best.row(name).text("AP") for name in ("boxes_shapes", "masks")]
     assert "with `--temporal --mask-scores` there {}, {} of {}).".format(with_both, *aps) in readme
@@ -95,7 +98,8 @@ def test_readme_quotes_what_class_shapes_bring(readme):
         each["steps"] * each["batch_size"] * each["clips"]["num_frames"] for each in (FIRST, SECOND)
     )
     assert "sees a quarter more frames than the oracle" in readme and 0.2 < before / then < 0.3
-    assert "for {steps} steps of {batch_size} clips, draws masks into".format(**FIRST) in readme
+    shown = "for {steps} steps of {batch_size} clips, of three frames, draws masks into".format(**FIRST)
+    assert shown in readme and FIRST["clips"]["num_frames"] == 3
     without, with_tk = (first.row(name) for name in ("boxinst_shapes", "boxes_shapes"))
     assert f"without it {without.text('AP')} (two seeds), with it {with_tk.text('AP')}." in readme
     assert len(without.seeds) == 2 and abs(without.mean("AP") - with_tk.mean("AP")) < 2  # "nor need it"
@@ -113,7 +117,8 @@ def test_readme_quotes_what_tk_loss_adds(readme):
     assert f"with three frames a clip, it is {in_first} ({in_first_on_50} on the 50)" in readme
     alone, both = (gain(first, row, "projection") for row in ("tk", "boxes"))
     assert f"by itself TK-Loss adds {alone} to projection, with the pairwise loss {both}." in readme
-    assert f"projection reaches {unfilled.row('projection').mean('AP'):.1f} by itself" in readme
+    with_fill, without = (study.row("projection").mean("AP") for study in (first, unfilled))
+    assert f"projection has {with_fill:.1f} with it and {without:.1f} without;" in readme
     both = gain(unfilled, "boxes", "projection")
     assert f"together change that by {both}, and TK-Loss on top of pairwise by {unfilled_on_top}." in readme
     assert redrawn.data["flags"] == ["--refine"]
@@ -131,7 +136,7 @@ def test_readme_quotes_the_published_weight(readme):
     assert len(published.seeds) == 2 and "--set criterion.tk_weight=0.5" in readme
     assert CriterionConfig().tk_weight == 5  # "a tenth of the recipe's"
     clips, clips_weight = stored("_clips"), stored("_clips_weight")
-    assert clips_weight.row("w0.5").mean("mean_iou") < clips.row("boxes").mean("mean_iou")  # "helps most"
+    assert clips_weight.row("w0.5").mean("mean_iou") < clips.row("boxes").mean("mean_iou")  # "rather better"
 
 
 def test_readme_quotes_the_composites(readme):
@@ -186,6 +191,9 @@ def test_readme_quotes_the_study_of_real_clips(readme):
     settings, data = clips.settings, clips.data
     (height,) = settings["clips"]["image_sizes"]
     assert f"{data['videos']} clips of DAVIS 2016" in readme and settings["init"] == "tiny_boxes"
+    minutes = clips.row("boxes").mean("seconds") / 60
+    took = "{steps} steps of {batch_size} clips of that height took".format(**settings)
+    assert f"({took} {minutes:.0f} minutes on one CPU core; this is {DEMO['steps']} steps of 8)" in readme
     seeds = {row.name: len(row.seeds) for row in clips.rows}
     assert (
         f"{settings['steps']} steps of {settings['batch_size']} clips, frames {height} pixels high; "
@@ -218,7 +226,11 @@ def test_readme_quotes_the_spread_of_the_models_that_ship(readme):
     main, long = stored("_steps"), stored("_long")
     assert main.settings["steps"] == SECOND["steps"] and long.settings["steps"] == DEMO["steps"]
     expected = main.row("boxes_shapes")
-    assert f"Expect {expected.text('AP')} AP: that is what three seeds" in readme and len(expected.seeds) == 3
+    on_300 = stored("_fresh_steps").row("boxes_shapes").text("AP")
+    shown = (
+        f"Expect {expected.text('AP')} AP on these 50, which also served to choose the recipe, {on_300} on"
+    )
+    assert f"{shown} 300 others: that is what three seeds" in readme and len(expected.seeds) == 3
     given = "--rows boxes_short boxes_shapes --set steps={steps} batch_size={batch_size}".format(**SECOND)
     assert f"{given} clips.num_frames={SECOND['clips']['num_frames']}`" in readme
     boxes = long.row("boxes")  # of which `tiny_boxes` is a third seed
@@ -264,10 +276,8 @@ def test_readme_quotes_which_way_the_losses_pull(readme):
         return to + away, 100 * to / (to + away)
 
     (weak, to), (strong, to_pairwise) = pull("boxinst", "tk"), pull("boxinst", "pairwise")
-    sentence = (
-        f"and {to:.0f}% of it is towards the truth, the rest away from it; of that of the pairwise loss "
-    )
-    assert f"{sentence}{to_pairwise:.0f}% is towards it." in readme
+    assert f"and {to:.0f}% of it is towards the truth, the rest away from it;" in readme
+    assert f"away from it; of the gradient of the pairwise loss {to_pairwise:.0f}% is towards it." in readme
     # what is said in words, there, in notebook 09 and on the page of results
     assert weak < strong / 2 and to < 50 < 60 < to_pairwise < pull("tk", "pairwise")[1]
     right = rows["boxinst"].mean("tk_right_to")
@@ -276,7 +286,10 @@ def test_readme_quotes_which_way_the_losses_pull(readme):
 
 def test_readme_quotes_the_drawn_masks(readme):
     embedded, clips = json.loads((ROOT / "benchmarks/results/labels.json").read_text()).values()
-    for labels, start in ((embedded, "has a mean IoU of "), (clips, "told it nothing new: ")):
+    for labels, start in (
+        (embedded, "has a mean IoU of "),
+        (clips, "told it nothing new (models with TK-Loss at a weight of 0.5): "),
+    ):
         means = [
             statistics.mean(run[way] for run in labels["runs"]) for way in ("found", "redrawn", "labelled")
         ]

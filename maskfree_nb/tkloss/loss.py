@@ -30,7 +30,7 @@ class TKLoss(nn.Module):
     L_temp = Σ_t L^(t → t^)  (Algorithm 1 of MaskFreeVIS, CVPR 2023, arXiv 2303.15904). It has no parameters.
     The matches come from the images alone: find them once per clip and use them for all instances and layers.
 
-    The defaults are what trains best here. `TKLoss.paper()` and `TKLoss.official()` are the two published
+    The defaults are those of our recipe. `TKLoss.paper()` and `TKLoss.official()` are the two published
     versions, which differ; each option of theirs can be changed alone, as in `TKLoss.paper(radius=3)`.
 
     Args:
